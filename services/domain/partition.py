@@ -1,0 +1,12 @@
+"""Which partition an event belongs to. Never depends on anything but the transaction_id.
+
+Rule: librdkafka's `consistent` partitioner (CRC-32 of the key modulo the partition count), so any
+client can reproduce it and every sighting of one id meets the same dedup worker.
+"""
+
+from zlib import crc32
+
+
+def partition_of(transaction_id: str, partition_count: int) -> int:
+    """Partition number in [0, partition_count) of a transaction_id."""
+    return crc32(transaction_id.encode()) % partition_count

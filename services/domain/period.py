@@ -1,0 +1,42 @@
+"""Billing periods and usage windows: half-open, UTC. Time is handed in, never asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """[start, end), both aware, UTC."""
+
+    start: datetime  # inclusive
+    end: datetime  # exclusive
+
+
+def month_start(instant: datetime | date) -> datetime:
+    """First instant of the calendar month of `instant`, UTC."""
+    if isinstance(instant, datetime):
+        instant = instant.astimezone(UTC)
+    return datetime(instant.year, instant.month, 1, tzinfo=UTC)
+
+
+def next_month(start: datetime) -> datetime:
+    """First instant of the month after the one that starts at `start`."""
+    if start.month == 12:
+        return start.replace(year=start.year + 1, month=1)
+    return start.replace(month=start.month + 1)
+
+
+def monthly_period(month: datetime, begins: datetime, ends: datetime | None) -> Period | None:
+    """The part of a calendar month in which a plan [begins, ends) holds; None when none is."""
+    start = max(month, begins)
+    end = next_month(month) if ends is None else min(next_month(month), ends)
+    return Period(start, end) if start < end else None
+
+
+def months_between(begins: datetime, ends: datetime) -> Iterator[datetime]:
+    """Starts of the calendar months that [begins, ends) touches."""
+    month = month_start(begins)
+    while month < ends:
+        yield month
+        month = next_month(month)
