@@ -26,11 +26,14 @@ class ChainBroken(Exception):  # noqa: N818 (the name says what happened, as the
     """A link is missing: going on would lose events without a trace, so the partition stops."""
 
     def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:
+        if found > expected:
+            fault = f"found {found}; the {found - expected} raw offsets between are missing"
+        else:
+            fault = f"but it ends before {found}: it was truncated or made anew"
         super().__init__(
-            f"{topic}[{partition}]: expected the range that starts at raw offset {expected}, found "
-            f"{found}; the {found - expected} raw offsets between are missing. This partition "
-            "stops and the others go on. If the records were deleted from Kafka, restore them or "
-            "replay from usage.raw; nothing was counted past the gap."
+            f"{topic}[{partition}]: expected to go on at raw offset {expected}, {fault}. This"
+            " partition stops and the others go on. Nothing was counted past the gap: restore the"
+            " missing records, or replay what is left."
         )
         self.topic = topic
         self.partition = partition

@@ -6,6 +6,9 @@ that numbers keep every digit.
 
 import asyncpg
 
+# What an absent or restarting PostgreSQL raises.
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
 
 async def connect_pool(database_url: str, *, size_max: int) -> asyncpg.Pool:
     """A pool of at most `size_max` connections; raises OSError or asyncpg.PostgresError."""

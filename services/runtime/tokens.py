@@ -6,11 +6,12 @@ A token is 256 random bits, so one SHA-256 suffices (there is nothing to guess).
 import asyncio
 import hashlib
 import secrets
+from contextlib import suppress
 from uuid import uuid4
 
 import asyncpg
 
-from services.runtime.postgres import connect
+from services.runtime.postgres import DATABASE_AWAY, connect
 
 PREFIX = "tg_"
 # A token made a moment ago works at once (looked up when it is not in the snapshot); an archived
@@ -81,7 +82,7 @@ class TokenCache:
     async def _miss(self) -> None:
         try:
             await self.refresh()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except DATABASE_AWAY:
             if not self._loaded:
                 raise
         await asyncio.sleep(MISS_INTERVAL_S)
@@ -97,8 +98,6 @@ class TokenCache:
     async def keep_fresh(self) -> None:
         """Refresh for ever; an absent database leaves the snapshot as it is."""
         while True:
-            try:
+            with suppress(*DATABASE_AWAY):  # the snapshot stays; readiness reports the database
                 await self.refresh()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-                pass  # the snapshot stays; readiness reports the database
             await asyncio.sleep(REFRESH_S)

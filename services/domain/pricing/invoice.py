@@ -47,7 +47,7 @@ class PricedInvoice:
 
 
 def price_invoice(plan: Plan, quantities: Mapping[UUID, Decimal]) -> PricedInvoice:
-    """Price one period of a plan. `quantities`: billable metric id -> metered value; absent is 0."""
+    """Price one period. `quantities`: billable metric id -> metered value; absent is 0."""
     by_product: dict[UUID, list[ChargeLine]] = {}
     for charge in plan.charges:
         line = _price_charge(charge, quantities.get(charge.metric_id, ZERO))

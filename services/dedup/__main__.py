@@ -1,0 +1,55 @@
+"""Start of the dedup stage. Composition only."""
+
+import asyncio
+import sys
+
+from redis.asyncio import Redis
+
+from services.dedup.index_redis import RedisSeenIndex
+from services.dedup.step import DedupStep
+from services.runtime.log import RAW
+from services.runtime.log_kafka import KafkaLog, cluster_namespace
+from services.runtime.process import first_of, notify_ready, run_stage
+from services.runtime.settings import Settings
+from services.runtime.worker import Worker
+
+# Several ranges a partition and poll when there is a backlog.
+RECORDS_MAX = 16_000
+# Longer than any script takes; a Redis that does not answer by then ends the process.
+REDIS_TIMEOUT_S = 10
+
+
+async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
+    """Run until `stopping`; raises what the world raises."""
+    redis = Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)
+    namespace = await cluster_namespace(settings.kafka_bootstrap_servers)
+    index = RedisSeenIndex(redis, namespace)
+    log = KafkaLog(settings.kafka_bootstrap_servers, "tollgate-dedup")
+    step = DedupStep(log, index, settings.partitions)
+    worker = Worker(
+        settings.kafka_bootstrap_servers,
+        topic=RAW,
+        group="tollgate-dedup",
+        records_max=RECORDS_MAX,
+        step=step,
+    )
+    try:
+        await index.check_eviction()
+        await log.start()
+        await worker.start()
+        await first_of(worker.wait_assigned(), stopping.wait())
+        notify_ready(settings)
+        await worker.run(stopping)
+    finally:
+        await worker.stop()
+        await log.stop()
+        await redis.aclose()
+
+
+def main(argv: list[str]) -> int:
+    """Entry of `tollgate dedup`."""
+    return run_stage("dedup", dedup, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

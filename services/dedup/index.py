@@ -1,0 +1,51 @@
+"""The port to the index of seen ids: an index only, the log is the authority if it is lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.domain.chain import Range
+from services.domain.dedup import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One sighting of an id."""
+
+    digest: bytes  # services.domain.dedup.digest_of(transaction_id)
+    offset: int
+    fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The index has forgotten: its high-water mark is behind the range. `mark` is the last raw
+    offset it knows of, None when it knows nothing of the partition."""
+
+    mark: int | None
+
+
+class SeenIndex(Protocol):
+    """Remembers, per partition, where each id was first seen, and up to which raw offset it was
+    told (the mark). Raises the adapter's connection errors."""
+
+    async def claim(
+        self,
+        partition: int,
+        taken: Range,
+        claims: Sequence[Claim],
+        *,
+        chain_start: int,
+        oldest_offset: int,
+    ) -> list[Verdict] | Behind:
+        """Judge the claims of one range in order and move the mark, atomically.
+
+        Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later
+        (or `taken` begins at `chain_start`, the first raw offset of all).
+        """
+        ...
+
+    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+        """Put back the unique sightings of a range of usage.unique that ends at raw offset `last`
+        and move the mark there."""
+        ...

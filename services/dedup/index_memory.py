@@ -1,0 +1,48 @@
+"""The index of seen ids in memory, for tests and simulation. Decides with `domain.dedup.judge`."""
+
+from collections.abc import Sequence
+
+from services.dedup.index import Behind, Claim
+from services.domain.chain import Range
+from services.domain.dedup import Sighting, Verdict, judge
+
+
+class MemorySeenIndex:
+    """See `services.dedup.index.SeenIndex`."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, bytes], Sighting] = {}
+        self.marks: dict[int, int] = {}
+
+    async def claim(
+        self,
+        partition: int,
+        taken: Range,
+        claims: Sequence[Claim],
+        *,
+        chain_start: int,
+        oldest_offset: int,
+    ) -> list[Verdict] | Behind:
+        """See SeenIndex."""
+        mark = self.marks.get(partition)
+        if taken.first != chain_start and (mark is None or mark < taken.first - 1):
+            return Behind(mark)
+        verdicts = []
+        for claim in claims:
+            key = (partition, claim.digest)
+            sighting = Sighting(claim.offset, claim.fingerprint)
+            verdict = judge(self.seen.get(key), sighting, oldest_offset)
+            if verdict is Verdict.UNIQUE:
+                self.seen[key] = sighting
+            verdicts.append(verdict)
+        self.marks[partition] = max(taken.last, -1 if mark is None else mark)
+        return verdicts
+
+    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+        """See SeenIndex."""
+        for claim in claims:
+            key = (partition, claim.digest)
+            known = self.seen.get(key)
+            if known is None or known.offset < claim.offset:
+                self.seen[key] = Sighting(claim.offset, claim.fingerprint)
+        self.marks[partition] = max(last, self.marks.get(partition, -1))

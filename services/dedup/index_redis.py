@@ -1,0 +1,125 @@
+"""The index of seen ids in Redis: one script call a range, all keys of a partition in one slot.
+
+Keys of partition p, after a namespace: `{p}:mark` (a raw offset) and `{p}:` + two bytes of the
+digest: a hash from the other 14 bytes to 8 bytes offset + 4 bytes fingerprint. Redis keeps small
+hashes packed. No expiry: what is older than the window is overwritten when it is seen again.
+"""
+
+import struct
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from services.dedup.index import Behind, Claim
+from services.domain.chain import Range
+from services.domain.dedup import Verdict
+
+_CLAIM = struct.Struct(">16sQI")
+
+# Offsets are read as two 32-bit halves: a Lua number is exact up to 2^53.
+_CLAIM_SCRIPT = """
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+local mark = redis.call('GET', KEYS[1])
+if first ~= tonumber(ARGV[3]) and (not mark or tonumber(mark) < first - 1) then
+  return {0, mark or ''}
+end
+local oldest, packed, prefix = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local verdicts = {}
+for i = 1, #packed, 28 do
+  local bucket = prefix .. string.sub(packed, i, i + 1)
+  local id = string.sub(packed, i + 2, i + 15)
+  local own = string.sub(packed, i + 16, i + 27)
+  local known = redis.call('HGET', bucket, id)
+  local verdict = 'u'
+  if known and known ~= own then
+    local high, low = struct.unpack('>I4I4', known)
+    if high * 4294967296 + low >= oldest and string.sub(known, 1, 8) ~= string.sub(own, 1, 8) then
+      verdict = string.sub(known, 9, 12) == string.sub(own, 9, 12) and 'd' or 'c'
+    end
+  end
+  if verdict == 'u' and known ~= own then redis.call('HSET', bucket, id, own) end
+  verdicts[#verdicts + 1] = verdict
+end
+if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) end
+return {1, table.concat(verdicts)}
+"""
+
+_RESTORE_SCRIPT = """
+local packed, prefix = ARGV[2], ARGV[3]
+for i = 1, #packed, 28 do
+  local bucket = prefix .. string.sub(packed, i, i + 1)
+  local id = string.sub(packed, i + 2, i + 15)
+  local own = string.sub(packed, i + 16, i + 27)
+  local known = redis.call('HGET', bucket, id)
+  local newer = true
+  if known then
+    local high, low = struct.unpack('>I4I4', known)
+    local own_high, own_low = struct.unpack('>I4I4', own)
+    newer = high * 4294967296 + low < own_high * 4294967296 + own_low
+  end
+  if newer then redis.call('HSET', bucket, id, own) end
+end
+local mark = redis.call('GET', KEYS[1])
+if not mark or tonumber(mark) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+return 1
+"""
+
+_VERDICTS = {ord("u"): Verdict.UNIQUE, ord("d"): Verdict.DUPLICATE, ord("c"): Verdict.CONFLICT}
+
+
+class EvictingRedis(Exception):  # noqa: N818 (what is wrong, as STYLE names things)
+    """This Redis may forget ids under memory pressure, and then events would count twice."""
+
+
+class RedisSeenIndex:
+    """See `services.dedup.index.SeenIndex`.
+
+    `namespace` stands for the Kafka cluster: offsets mean nothing in another one's log.
+    """
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._claim = redis.register_script(_CLAIM_SCRIPT)
+        self._restore = redis.register_script(_RESTORE_SCRIPT)
+
+    def _prefix(self, partition: int) -> str:
+        return f"{self._namespace}{{{partition}}}:"
+
+    async def check_eviction(self) -> None:
+        """Raises EvictingRedis unless the server never evicts."""
+        policy = (await self._redis.info("memory")).get("maxmemory_policy")
+        if policy != "noeviction":
+            raise EvictingRedis(
+                f"Redis has maxmemory-policy {policy}: under memory pressure it would forget ids,"
+                " and events would count twice. Set maxmemory-policy noeviction and start again."
+            )
+
+    async def claim(
+        self,
+        partition: int,
+        taken: Range,
+        claims: Sequence[Claim],
+        *,
+        chain_start: int,
+        oldest_offset: int,
+    ) -> list[Verdict] | Behind:
+        """See SeenIndex."""
+        prefix = self._prefix(partition)
+        done, answer = await self._claim(
+            keys=[f"{prefix}mark"],
+            args=[taken.first, taken.last, chain_start, oldest_offset, _packed(claims), prefix],
+        )
+        if not done:
+            return Behind(int(answer) if answer else None)
+        return [_VERDICTS[code] for code in answer]
+
+    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+        """See SeenIndex."""
+        prefix = self._prefix(partition)
+        await self._restore(keys=[f"{prefix}mark"], args=[last, _packed(claims), prefix])
+
+
+def _packed(claims: Sequence[Claim]) -> bytes:
+    pack = _CLAIM.pack
+    return b"".join([pack(claim.digest, claim.offset, claim.fingerprint) for claim in claims])

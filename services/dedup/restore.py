@@ -1,0 +1,77 @@
+"""Puts lost ids back into the index from usage.unique, the authority. Never writes the log."""
+
+import logging
+
+from services.dedup.index import Claim, SeenIndex
+from services.domain.dedup import digest_of, fingerprint_of
+from services.runtime.events import decode_event
+from services.runtime.log import UNIQUE, Log, Record
+from services.runtime.records import UniqueBatch, decode_unique
+
+logger = logging.getLogger(__name__)
+
+# A repeat written by a paused worker may stand after newer ranges; looking this many records
+# further back than the search says costs little.
+_BACK_RECORDS = 200
+
+
+async def restore(
+    log: Log, index: SeenIndex, partition: int, mark: int | None, oldest_offset: int
+) -> None:
+    """Put back every unique sighting after raw offset `mark` (all since `oldest_offset` when the
+    index knows nothing) and so move the index's mark to the end of usage.unique."""
+    known = oldest_offset - 1 if mark is None else mark
+    offset = await _first_after(log, partition, known)
+    count = 0
+    while records := await log.read(UNIQUE, partition, offset):
+        for record in records:
+            batch = decode_unique(record.value, f"{UNIQUE}[{partition}]@{record.offset}")
+            if batch.last <= known:
+                continue
+            claims = _claims_of(batch)
+            await index.restore(partition, batch.last, claims)
+            count += len(claims)
+        offset = records[-1].offset + 1
+    logger.warning(
+        "the index had lost partition %d after raw offset %s; %d ids were put back from %s",
+        partition,
+        mark,
+        count,
+        UNIQUE,
+    )
+
+
+async def _first_after(log: Log, partition: int, known: int) -> int:
+    """An offset of usage.unique at or before the first range that ends after `known`.
+
+    Ranges grow along the log but for repeats, so a binary search comes close; then it steps back
+    until the range there begins at or before known + 1.
+    """
+    start, end = await log.bounds(UNIQUE, partition)
+    low, high = start, end
+    while low < high:
+        middle = (low + high) // 2
+        if (await _batch_at(log, partition, middle)).last > known:
+            high = middle
+        else:
+            low = middle + 1
+    offset = max(start, low - _BACK_RECORDS)
+    while start < offset < end and (await _batch_at(log, partition, offset)).first > known + 1:
+        offset = max(start, offset - _BACK_RECORDS)
+    return offset
+
+
+async def _batch_at(log: Log, partition: int, offset: int) -> UniqueBatch:
+    record: Record = (await log.read(UNIQUE, partition, offset))[0]
+    return decode_unique(record.value, f"{UNIQUE}[{partition}]@{offset}")
+
+
+def _claims_of(batch: UniqueBatch) -> list[Claim]:
+    return [
+        Claim(
+            digest_of(decode_event(event).transaction_id),
+            batch.first + offset,
+            fingerprint_of(bytes(event)),
+        )
+        for offset, event in zip(batch.offsets, batch.events, strict=True)
+    ]

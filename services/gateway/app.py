@@ -1,0 +1,105 @@
+"""POST /v1/ingest as a raw ASGI app: the hot path. Depends on Kafka; tokens come from a cache."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import msgspec
+
+from services.gateway.sink import EventSink, Unavailable
+from services.gateway.validation import BadRequest, accept
+from services.runtime.http import (
+    UNAUTHORIZED,
+    Disconnected,
+    HttpError,
+    Receive,
+    Scope,
+    Send,
+    bearer_token,
+    header,
+    read_body,
+    respond,
+    respond_error,
+)
+
+PATH = "/v1/ingest"
+RETRY_AFTER_S = "1"
+
+TokenCheck = Callable[[str], Awaitable[str | None]]
+
+
+class IngestApp:
+    """Accepts a request's events whole or not at all."""
+
+    def __init__(
+        self,
+        sink: EventSink,
+        name_of: TokenCheck,
+        now: Callable[[], datetime],
+        *,
+        body_bytes_max: int,
+        bytes_in_flight_max: int,
+    ) -> None:
+        self._sink = sink
+        self._name_of = name_of
+        self._now = now
+        self._body_bytes_max = body_bytes_max
+        self._bytes_in_flight_max = bytes_in_flight_max
+        self._bytes_in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            await self._ingest(scope, receive)
+        except HttpError as error:
+            await respond_error(send, error)
+        except BadRequest as refusal:
+            await respond_error(send, _bad_request(refusal))
+        except Unavailable as absent:
+            await respond_error(send, unavailable(str(absent)))
+        except Disconnected:
+            return
+        else:
+            await respond(send, 200)
+
+    async def _ingest(self, scope: Scope, receive: Receive) -> None:
+        if scope["method"] != "POST":
+            raise HttpError(405, "use POST", headers={"Allow": "POST"})
+        token = bearer_token(scope)
+        if token is None or await self._name_of(token) is None:
+            raise UNAUTHORIZED
+        held = self._reserve(scope)
+        try:
+            body = await read_body(scope, receive, self._body_bytes_max)
+            accepted = accept(body, self._now())
+            await self._sink.put([(event.transaction_id, content) for event, content in accepted])
+        finally:
+            self._bytes_in_flight -= held
+
+    def _reserve(self, scope: Scope) -> int:
+        """Take memory for the body before it is read; without a length, for the largest."""
+        declared = header(scope, b"content-length")
+        known = declared is not None and declared.isdigit() and not _compressed(scope)
+        size = min(int(declared or 0), self._body_bytes_max) if known else self._body_bytes_max
+        if self._bytes_in_flight + size > self._bytes_in_flight_max:
+            raise unavailable("too much is waiting for Kafka; send again in a moment")
+        self._bytes_in_flight += size
+        return size
+
+
+def _compressed(scope: Scope) -> bool:
+    return header(scope, b"content-encoding") is not None
+
+
+def unavailable(message: str) -> HttpError:
+    """503: nothing is promised, sending the same batch again is safe."""
+    return HttpError(503, message, headers={"Retry-After": RETRY_AFTER_S})
+
+
+def _bad_request(refusal: BadRequest) -> HttpError:
+    if not refusal.faults:
+        return HttpError(400, refusal.message)
+    errors = [
+        {"index": fault.index, "field": fault.field, "reason": fault.reason}
+        for fault in refusal.faults
+    ]
+    return HttpError(400, refusal.message, fields={"errors": msgspec.to_builtins(errors)})

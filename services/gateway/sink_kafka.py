@@ -1,0 +1,159 @@
+"""usage.raw on Kafka: requests that arrive together share batches; acks=all, idempotent.
+
+One open batch a partition. The first event put into an empty one starts a short linger; a full
+batch goes at once. A failed batch retires its producer: an idempotent producer that gave a batch
+up cannot go on in that partition, and a retired one can never write late behind a 503's retry.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from services.domain.partition import partition_of
+from services.gateway.sink import Unavailable
+from services.runtime.log import RAW
+
+logger = logging.getLogger(__name__)
+
+# A lone event waits this long for company; under load batches fill before.
+LINGER_S = 0.002
+# Under the topic's max.message.bytes (1 MiB), and one event of 256 KiB always fits.
+BATCH_BYTES_MAX = 768 * 1024
+# The client gets a 503 after this long without an acknowledgement.
+ACK_TIMEOUT_MS = 8_000
+
+
+class _Batch:
+    """An open batch and the future that all requests with events in it wait for."""
+
+    def __init__(self, builder: BatchBuilder) -> None:
+        self.builder = builder
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class KafkaEventSink:
+    """See `services.gateway.sink.EventSink`."""
+
+    def __init__(self, bootstrap_servers: str, partition_count: int) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._partition_count = partition_count
+        self._producer: AIOKafkaProducer | None = None
+        self._open: dict[int, _Batch] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._connector: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a producer is there; for readiness."""
+        return self._producer is not None
+
+    async def start(self) -> None:
+        """Begin to connect; events are refused until a broker answers."""
+        self._reconnect()
+
+    async def stop(self) -> None:
+        """Send what is open, wait for the acknowledgements, disconnect."""
+        for partition in list(self._open):
+            self._flush(partition)
+        if self._sending:
+            await asyncio.wait(set(self._sending))
+        if self._connector is not None:
+            self._connector.cancel()
+            await asyncio.gather(self._connector, return_exceptions=True)
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def put(self, events: Sequence[tuple[str, bytes]]) -> None:
+        """See EventSink."""
+        producer = self._producer
+        if producer is None:
+            raise Unavailable("Kafka does not answer")
+        waits: set[asyncio.Future[None]] = set()
+        for transaction_id, content in events:
+            partition = partition_of(transaction_id, self._partition_count)
+            waits.add(self._append(producer, partition, transaction_id.encode(), content))
+        results = await asyncio.gather(*waits, return_exceptions=True)
+        for failure in results:
+            if failure is not None:
+                raise Unavailable(f"Kafka did not acknowledge: {failure!r}")
+
+    def _append(
+        self, producer: AIOKafkaProducer, partition: int, key: bytes, content: bytes
+    ) -> asyncio.Future[None]:
+        batch = self._open.get(partition)
+        if batch is not None:
+            if batch.builder.append(key=key, value=content, timestamp=None) is not None:
+                return batch.done
+            self._flush(partition)
+        batch = self._open[partition] = _Batch(producer.create_batch())
+        placed = batch.builder.append(key=key, value=content, timestamp=None)
+        assert placed is not None, f"an event of {len(content)} bytes does not fit a batch"
+        asyncio.get_running_loop().call_later(LINGER_S, self._flush_if, partition, batch)
+        return batch.done
+
+    def _flush_if(self, partition: int, batch: _Batch) -> None:
+        if self._open.get(partition) is batch:
+            self._flush(partition)
+
+    def _flush(self, partition: int) -> None:
+        batch = self._open.pop(partition)
+        task = asyncio.create_task(self._send(partition, batch, self._producer))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, partition: int, batch: _Batch, producer: AIOKafkaProducer | None) -> None:
+        batch.builder.close()
+        try:
+            if producer is None:
+                raise Unavailable("Kafka went away")
+            await (await producer.send_batch(batch.builder, RAW, partition=partition))
+        except (KafkaError, Unavailable) as error:
+            if not batch.done.done():
+                batch.done.set_exception(error)
+                batch.done.exception()  # requests may have gone; that is no news
+            self._retire(producer, error)
+        else:
+            if not batch.done.done():
+                batch.done.set_result(None)
+
+    def _retire(self, producer: AIOKafkaProducer | None, error: Exception) -> None:
+        if producer is None or producer is not self._producer:
+            return
+        logger.warning("Kafka gave up a batch (%r); 503 until a new producer connects", error)
+        self._producer = None
+        self._reconnect(producer)
+
+    def _reconnect(self, old: AIOKafkaProducer | None = None) -> None:
+        self._connector = asyncio.create_task(self._connect(old))
+
+    async def _connect(self, old: AIOKafkaProducer | None) -> None:
+        if old is not None:
+            with suppress(KafkaError):
+                await old.stop()
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                client_id="tollgate-gateway",
+                acks="all",
+                enable_idempotence=True,
+                max_batch_size=BATCH_BYTES_MAX,
+                max_request_size=8 * BATCH_BYTES_MAX,
+                request_timeout_ms=ACK_TIMEOUT_MS,
+            )
+            try:
+                await producer.start()
+                await producer.partitions_for(RAW)
+            except (KafkaError, OSError) as error:
+                logger.warning("Kafka does not answer yet: %r", error)
+                with suppress(KafkaError):
+                    await producer.stop()
+                await asyncio.sleep(0.5)
+                continue
+            self._producer = producer
+            logger.info("connected to Kafka")
+            return

@@ -1,0 +1,47 @@
+"""Start of the rating stage. Composition only."""
+
+import asyncio
+import sys
+
+from services.rating.agent import make_app
+from services.rating.catalog_postgres import PostgresCatalogSource
+from services.rating.step import RatingStep
+from services.runtime.log_kafka import KafkaLog
+from services.runtime.postgres import connect_pool
+from services.runtime.process import first_of, notify_ready, run_stage
+from services.runtime.settings import Settings
+
+
+async def rating(settings: Settings, stopping: asyncio.Event) -> None:
+    """Run until `stopping`; raises what the world raises."""
+    pool = await connect_pool(settings.database_url, size_max=2)
+    log = KafkaLog(settings.kafka_bootstrap_servers, "tollgate-rating")
+    step = RatingStep(log, PostgresCatalogSource(pool))
+    app = make_app(settings.kafka_bootstrap_servers, settings.partitions, step)
+    assigned = asyncio.Event()
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def note(*_: object, **__: object) -> None:
+        assigned.set()
+
+    try:
+        await log.start()
+        await app.start()
+        await first_of(assigned.wait(), stopping.wait())
+        notify_ready(settings)
+        await first_of(app.wait_until_stopped(), stopping.wait())
+        if not stopping.is_set():
+            raise RuntimeError("Faust stopped by itself; see the lines above")
+    finally:
+        await app.stop()
+        await log.stop()
+        await pool.close()
+
+
+def main(argv: list[str]) -> int:
+    """Entry of `tollgate rating`."""
+    return run_stage("rating", rating, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

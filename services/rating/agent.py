@@ -1,0 +1,72 @@
+"""The Faust app: one agent that hands each usage.unique record to the rating step.
+
+Faust acks an event even when its agent raised, and its commit can step over a record that was not
+acked; so any exception here ends the process at once, before the next ack.
+"""
+
+import logging
+import os
+from typing import Any
+
+import faust
+
+from services.rating.step import RatingStep
+from services.runtime.log import UNIQUE, Record
+
+logger = logging.getLogger(__name__)
+
+GROUP = "tollgate-rating"
+_EXIT_FAILURE = 1
+
+
+def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
+    """A Faust app whose agent feeds `step`; the caller starts and stops it."""
+    brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
+    app = faust.App(
+        GROUP,
+        broker=brokers,
+        topic_partitions=partitions,
+        topic_disable_leader=True,
+        web_enabled=False,
+        store="memory://",
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        # Batches are large; a few of them ahead are enough and keep memory bounded.
+        stream_buffer_maxsize=32,
+        broker_max_poll_records=64,
+    )
+    source = app.topic(
+        UNIQUE, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
+    )
+
+    @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]
+    async def rating(stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
+            try:
+                await step.process(record)
+            except Exception:  # noqa: BLE001 (the process ends there)
+                _end_at_once()
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def resume(_app: Any, assigned: Any, **_: Any) -> None:
+        """Faust seeks to the committed offsets after this signal: make them our checkpoint."""
+        try:
+            places = [place for place in assigned if place.topic == UNIQUE]
+            offsets = {place: await step.open(place.partition) for place in places}
+            if offsets:
+                await app.consumer._commit(offsets)  # Faust offers no other way
+        except Exception:  # noqa: BLE001 (the process ends there)
+            _end_at_once()
+        logger.info("rates partitions %s", sorted(place.partition for place in places))
+
+    return app
+
+
+def _end_at_once() -> None:
+    logger.exception("rating ends; it resumes from usage.rated when it is started again")
+    logging.shutdown()
+    os._exit(_EXIT_FAILURE)

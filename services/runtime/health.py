@@ -1,0 +1,43 @@
+"""Liveness and readiness as ASGI: GET /healthz and GET /readyz name each dependency."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from services.runtime.http import Receive, Scope, Send, respond
+from services.runtime.json import encode_json
+
+PATHS = ("/healthz", "/readyz")
+# A dependency that takes longer to answer is not ready.
+CHECK_TIMEOUT_S = 2.0
+
+# Raises, or returns None when all is well.
+Check = Callable[[], Awaitable[object]]
+
+
+class HealthApp:
+    """`checks`: dependency name -> check. 503 from /readyz while any of them fails."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = dict(checks)
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["path"] == "/healthz":
+            await respond(send, 200, encode_json({"status": "ok"}))
+            return
+        names = list(self._checks)
+        states = await asyncio.gather(*(self._state_of(name) for name in names))
+        ready = all(state == "ok" for state in states)
+        body = {
+            "status": "ready" if ready else "not ready",
+            "dependencies": dict(zip(names, states, strict=True)),
+        }
+        await respond(send, 200 if ready else 503, encode_json(body))
+
+    async def _state_of(self, name: str) -> str:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await self._checks[name]()
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the answer)
+            return f"{type(error).__name__}: {error}".rstrip(": ")
+        return "ok"

@@ -1,0 +1,125 @@
+"""What every ASGI app of ours shares: reading a bounded body, answering exact JSON, the bearer.
+
+Never routes and never decides what a request means.
+"""
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from services.runtime.json import encode_json
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class HttpError(Exception):
+    """An answer other than 200: status, message, more fields of the body, headers."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        fields: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.fields = dict(fields or {})
+        self.headers = dict(headers or {})
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that name (lower case), None when absent."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def bearer_token(scope: Scope) -> str | None:
+    """The token of `Authorization: Bearer`, None when there is none."""
+    value = header(scope, b"authorization")
+    if value is None or value[:7].lower() != b"bearer ":
+        return None
+    return value[7:].strip().decode("latin-1") or None
+
+
+UNAUTHORIZED = HttpError(
+    401,
+    "missing or unknown token; send Authorization: Bearer with one from `tollgate token create`",
+    headers={"WWW-Authenticate": "Bearer"},
+)
+
+
+class Disconnected(Exception):  # noqa: N818 (what happened)
+    """The client went away before its body was whole."""
+
+
+async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """The whole body, gunzipped when it says so; raises HttpError 413 beyond `bytes_max` (before
+    and after inflating), 400 for broken gzip, 415 for another encoding."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > bytes_max:
+        raise too_large(bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            raise too_large(bytes_max)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            break
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    encoding = header(scope, b"content-encoding")
+    if encoding is None or encoding == b"identity":
+        return body
+    if encoding != b"gzip":
+        raise HttpError(415, "Content-Encoding must be gzip or absent")
+    return _gunzip(body, bytes_max)
+
+
+def _gunzip(body: bytes, bytes_max: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        inflated = inflater.decompress(body, bytes_max + 1)
+    except zlib.error as error:
+        raise HttpError(400, f"the body is not gzip: {error}") from error
+    if len(inflated) > bytes_max:
+        raise too_large(bytes_max)
+    if not inflater.eof:
+        raise HttpError(400, "the gzip body is cut off")
+    return inflated
+
+
+def too_large(bytes_max: int) -> HttpError:
+    """413."""
+    return HttpError(413, f"the body exceeds {bytes_max} bytes; send fewer events a request")
+
+
+async def respond(
+    send: Send, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> None:
+    """Send a whole response; JSON unless the body is empty."""
+    wire = [(b"content-length", str(len(body)).encode())]
+    if body:
+        wire.append((b"content-type", b"application/json"))
+    wire += [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": wire})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_error(send: Send, error: HttpError) -> None:
+    """Send an HttpError as `{"message": ..., ...}`."""
+    body = encode_json({"message": error.message, **error.fields})
+    await respond(send, error.status, body, error.headers)

@@ -1,0 +1,49 @@
+"""The port to the partitioned log. Decides nothing; an append is durable when it returns."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+RAW = "usage.raw"
+UNIQUE = "usage.unique"
+RATED = "usage.rated"
+TOPICS = (RAW, UNIQUE, RATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as read."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int  # milliseconds since the epoch; log-append time on usage.raw
+    key: bytes | None
+    value: bytes | None
+
+
+class AppendFailed(Exception):  # noqa: N818 (what happened, as STYLE names things)
+    """It is unknown whether the record is in the log: stop and resume from the log's own end."""
+
+
+class Log(Protocol):
+    """Random access to the topics. Raises AppendFailed from append, OSError-like errors of the
+    adapter from reads; the caller's process then ends and resumes from its output."""
+
+    async def append(self, topic: str, partition: int, value: bytes) -> int:
+        """Durably append one record; returns its offset."""
+        ...
+
+    async def last(self, topic: str, partition: int) -> Record | None:
+        """The last record of a partition, None when it is empty."""
+        ...
+
+    async def read(self, topic: str, partition: int, offset: int) -> list[Record]:
+        """Some records from `offset` on, in order; empty at the end of the partition."""
+        ...
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """(start inclusive, end exclusive) offsets."""
+        ...
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """The first offset whose timestamp is at or after `timestamp_ms`; the end when none is."""
+        ...

@@ -1,0 +1,125 @@
+"""The log on Kafka, by aiokafka. Appends with acks=all from an idempotent producer.
+
+No Kafka transactions (DESIGN section 2) and no committed offsets here.
+"""
+
+import asyncio
+from hashlib import blake2b
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from services.runtime.log import AppendFailed, Record
+
+REQUEST_TIMEOUT_MS = 30_000
+# The largest record of ours, usage.unique and usage.rated, is below 4 MiB (schemas/topics.toml).
+RECORD_BYTES_MAX = 4 * 1024 * 1024
+_READ_WAIT_MS = 1_000
+
+
+class KafkaLog:
+    """See `services.runtime.log.Log`."""
+
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap_servers,
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=RECORD_BYTES_MAX,
+            max_request_size=RECORD_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        self._reader = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            client_id=client_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=RECORD_BYTES_MAX,
+        )
+        # The reader is pointed at one partition at a time.
+        self._reading = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect; raises KafkaError when no broker answers."""
+        await self._producer.start()
+        await self._reader.start()
+
+    async def stop(self) -> None:
+        """Flush and disconnect."""
+        await self._producer.stop()
+        await self._reader.stop()
+
+    async def append(self, topic: str, partition: int, value: bytes) -> int:
+        """See Log."""
+        try:
+            sent = await self._producer.send_and_wait(topic, value, partition=partition)
+        except KafkaError as error:
+            raise AppendFailed(
+                f"{topic}[{partition}]: Kafka did not acknowledge a record of {len(value)} bytes:"
+                f" {error!r}. Nothing is lost: the stage resumes from the last record it wrote."
+            ) from error
+        return int(sent.offset)
+
+    async def last(self, topic: str, partition: int) -> Record | None:
+        """See Log."""
+        start, end = await self.bounds(topic, partition)
+        if end == start:
+            return None
+        return (await self.read(topic, partition, end - 1))[-1]
+
+    async def read(self, topic: str, partition: int, offset: int) -> list[Record]:
+        """See Log; raises aiokafka.errors.OffsetOutOfRangeError for an offset that is gone."""
+        place = TopicPartition(topic, partition)
+        async with self._reading:
+            end = (await self._reader.end_offsets([place]))[place]
+            if offset >= end:
+                return []
+            self._reader.assign([place])
+            self._reader.seek(place, offset)
+            while True:
+                fetched = await self._reader.getmany(place, timeout_ms=_READ_WAIT_MS)
+                records = [as_record(record) for record in fetched.get(place, ())]
+                if records:
+                    return records
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """See Log."""
+        place = TopicPartition(topic, partition)
+        async with self._reading:
+            start = (await self._reader.beginning_offsets([place]))[place]
+            end = (await self._reader.end_offsets([place]))[place]
+        return start, end
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """See Log."""
+        place = TopicPartition(topic, partition)
+        async with self._reading:
+            found = (await self._reader.offsets_for_times({place: max(timestamp_ms, 0)}))[place]
+            if found is not None:
+                return int(found.offset)
+            end: int = (await self._reader.end_offsets([place]))[place]
+        return end
+
+
+async def cluster_namespace(bootstrap_servers: str) -> str:
+    """Eight characters that stand for this Kafka cluster; raises KafkaError when it is away."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        cluster = await admin.describe_cluster()
+    finally:
+        await admin.close()
+    return blake2b(str(cluster["cluster_id"]).encode(), digest_size=4).hexdigest()
+
+
+def as_record(record: object) -> Record:
+    """aiokafka's record as ours."""
+    return Record(
+        record.partition,  # type: ignore[attr-defined]  # aiokafka ships no types
+        record.offset,  # type: ignore[attr-defined]
+        record.timestamp,  # type: ignore[attr-defined]
+        record.key,  # type: ignore[attr-defined]
+        record.value,  # type: ignore[attr-defined]
+    )
