@@ -69,11 +69,15 @@ create table rejected_event (
 );
 
 -- Work list of the pricing step: append-only, so that marking never waits for pricing.
--- month is the first day of the calendar month (UTC) whose usage or catalog changed.
+-- month is the first day of the calendar month (UTC) whose usage or catalog changed. Usage marks the
+-- reference as posted, and whose it is gets resolved when pricing: were it resolved here, an alias
+-- or a plan committed at the same moment could leave a draft stale for ever. The API marks customers.
 create table stale_draft (
     id          bigint generated always as identity primary key,
-    customer_id uuid not null,
-    month       date not null
+    customer_id uuid,
+    reference   text,
+    month       date not null,
+    check (num_nonnulls(customer_id, reference) = 1)
 );
 create index stale_draft_customer on stale_draft (customer_id);
 

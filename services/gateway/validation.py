@@ -23,8 +23,6 @@ from services.runtime.events import (
     decode_events,
     encode_event,
     property_fault,
-    text_fault,
-    time_fault,
 )
 
 
@@ -55,12 +53,13 @@ def accept(body: bytes, now: datetime) -> list[tuple[WireEvent, bytes]]:
     if not 1 <= len(events) <= EVENTS_PER_REQUEST_MAX:
         raise BadRequest(_count_fault(len(events)))
     oldest, newest = acceptable_between(now)
+    if b"\\u0000" in body:
+        raise_if_bad(body, now)
     accepted = []
-    escaped_nul = b"\\u0000" in body
     for event in events:
         timely = oldest <= event.timestamp <= newest
-        if not timely or escaped_nul or property_fault(event.properties) is not None:
-            raise_if_bad(body, now)
+        if not timely or property_fault(event.properties) is not None:
+            raise _explained(body, now)
         canonical = encode_event(event)
         if len(canonical) > EVENT_BYTES_MAX:
             raise _explained(body, now)
@@ -98,6 +97,8 @@ def _count_fault(count: int) -> str:
 
 
 def _fault_of(element: bytes, now: datetime) -> Fault | None:
+    if element is TOO_DEEP:
+        return Fault("properties", f"is nested deeper than {PROPERTY_DEPTH_MAX} levels")
     event = check_event(element)
     if isinstance(event, Fault):
         return event
@@ -115,13 +116,14 @@ def _fault_of(element: bytes, now: datetime) -> Fault | None:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 # An event's own object and its properties object come before the first property's value.
 _DEPTH_MAX = PROPERTY_DEPTH_MAX + 3
+TOO_DEEP = b"(nested too deeply)"
 
 
 def split_array(body: bytes) -> Iterator[bytes]:
     """The texts of a JSON array's elements, whether or not each is valid by itself.
 
-    Raises ValueError when the body is not an array. An element nested beyond the limit is cut
-    there and ends the split: it will not parse, and so it is named.
+    Raises ValueError when the body is not an array. An element nested beyond the limit is given as
+    TOO_DEEP and ends the split: what follows it is not looked at.
     """
     text = body.strip(b" \t\r\n")
     if not text:
@@ -135,7 +137,7 @@ def split_array(body: bytes) -> Iterator[bytes]:
         if mark in b"[{":
             depth += 1
             if depth > _DEPTH_MAX:
-                yield text[start : token.end()]
+                yield TOO_DEEP
                 return
         elif mark in b"]}":
             depth -= 1

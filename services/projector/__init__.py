@@ -1,0 +1,3 @@
+"""The projector: usage.rated to PostgreSQL, and drafts from what is there. Owns positions,
+aggregates and invoices; never looks at an event.
+"""

@@ -1,0 +1,48 @@
+"""Start of the projector. Composition only."""
+
+import asyncio
+import sys
+
+from services.projector.drafts_postgres import PostgresDrafts
+from services.projector.pricer import Pricer
+from services.projector.projection_postgres import PostgresProjection
+from services.projector.step import ProjectorStep
+from services.runtime.clock import utc_now
+from services.runtime.log import RATED
+from services.runtime.postgres import connect_pool
+from services.runtime.process import first_of, notify_ready, run_stage
+from services.runtime.settings import Settings
+from services.runtime.worker import Worker
+
+# Ranges merged into one transaction when there is a backlog: the more, the fewer row updates.
+RECORDS_MAX = 200
+
+
+async def projector(settings: Settings, stopping: asyncio.Event) -> None:
+    """Run until `stopping`; raises what the world raises."""
+    pool = await connect_pool(settings.database_url, size_max=4)
+    pricer = Pricer(PostgresDrafts(pool), utc_now)
+    worker = Worker(
+        settings.kafka_bootstrap_servers,
+        topic=RATED,
+        group="tollgate-projector",
+        records_max=RECORDS_MAX,
+        step=ProjectorStep(PostgresProjection(pool), pricer.wake),
+    )
+    try:
+        await worker.start()
+        await first_of(worker.wait_assigned(), stopping.wait())
+        notify_ready(settings)
+        await first_of(worker.run(stopping), pricer.run())
+    finally:
+        await worker.stop()
+        await pool.close()
+
+
+def main(argv: list[str]) -> int:
+    """Entry of `tollgate projector`."""
+    return run_stage("projector", projector, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Pricing of stale drafts. Runs beside the projection; its own transaction, never the flush's.
+
+Order of effects: 1. take marks; 2. lock the invoices in order of id; 3. read the totals, which now
+hold at least everything that was marked; 4. price; 5. write. A crash leaves the marks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from services.domain.pricing.invoice import price_invoice
+from services.projector.drafts import DraftBatch, Drafts, PricedDraft
+from services.runtime.invoice_document import render
+
+logger = logging.getLogger(__name__)
+
+# Marks a transaction: enough to spread its cost, few enough to hold locks for moments only.
+MARKS_MAX = 2_000
+# Marks made by the API are found this soon; flushes wake the pricing themselves.
+IDLE_WAIT_S = 0.1
+# New months and plans that start in the future are looked for this often.
+OPEN_PERIODS_EVERY_S = 60.0
+
+
+class Pricer:
+    """The loop that keeps drafts fresh."""
+
+    def __init__(self, drafts: Drafts, now: Callable[[], datetime]) -> None:
+        self._drafts = drafts
+        self._now = now
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Usage was applied: price it now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Price for ever."""
+        loop = asyncio.get_running_loop()
+        opened_at = -OPEN_PERIODS_EVERY_S
+        while True:
+            if loop.time() - opened_at >= OPEN_PERIODS_EVERY_S:
+                await self._drafts.open_periods(self._now())
+                opened_at = loop.time()
+            self._woken.clear()
+            if await self.price_stale() == 0:
+                await self._idle()
+
+    async def price_stale(self) -> int:
+        """Price one batch; returns how many marks it took."""
+        async with self._drafts.take(MARKS_MAX) as batch:
+            if batch.drafts:
+                await self._price(batch)
+            return batch.taken
+
+    async def _price(self, batch: DraftBatch) -> None:
+        quantities = await batch.quantities()
+        priced = [
+            PricedDraft(
+                draft.invoice_id,
+                render(
+                    draft.plan,
+                    price_invoice(draft.plan, quantities.get(draft.invoice_id, {})),
+                    draft.period,
+                ),
+            )
+            for draft in batch.drafts
+        ]
+        await batch.write(priced, self._now())
+
+    async def _idle(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_WAIT_S):
+                await self._woken.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,61 @@
+"""The port to what is projected: positions and aggregates, moved together or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from services.domain.aggregate import Aggregate, AggregateKey
+from services.runtime.records import RatedRejection
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the projection of a partition stands."""
+
+    next_raw: int
+    next_rated: int
+
+
+@dataclass(slots=True)
+class Advance:
+    """How far one flush moves a partition, and the fates of the offsets it passes."""
+
+    expected: Position | None  # compared and set; None: the chain begins here
+    first_raw: int
+    next_raw: int
+    next_rated: int
+    ingested_to: datetime
+    catalog_version: int
+    counted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    unmatched: int = 0
+
+
+@dataclass(slots=True)
+class Flush:
+    """Everything one transaction applies."""
+
+    advances: dict[int, Advance] = field(default_factory=dict)
+    aggregates: dict[AggregateKey, Aggregate] = field(default_factory=dict)
+    rejections: list[tuple[int, int, RatedRejection]] = field(default_factory=list)
+    """(partition, catalog version, rejection)"""
+
+
+class PositionMoved(Exception):  # noqa: N818 (what happened, as STYLE names things)
+    """Another projector applied a range meanwhile: nothing of the flush was applied."""
+
+
+class Projection(Protocol):
+    """Where the projector writes. Raises the adapter's connection errors."""
+
+    async def positions(self, partitions: Sequence[int]) -> Mapping[int, Position]:
+        """The positions of those partitions that have one."""
+        ...
+
+    async def apply(self, flush: Flush) -> None:
+        """Apply a flush in one transaction; raises PositionMoved when any position is not as
+        expected, and then applies nothing."""
+        ...
