@@ -9,6 +9,7 @@ from services.runtime.json import encode_json
 PATHS = ("/healthz", "/readyz")
 # A dependency that takes longer to answer is not ready.
 CHECK_TIMEOUT_S = 2.0
+READY_POLL_S = 0.02
 
 # Raises, or returns None when all is well.
 Check = Callable[[], Awaitable[object]]
@@ -25,14 +26,23 @@ class HealthApp:
         if scope["path"] == "/healthz":
             await respond(send, 200, encode_json({"status": "ok"}))
             return
-        names = list(self._checks)
-        states = await asyncio.gather(*(self._state_of(name) for name in names))
-        ready = all(state == "ok" for state in states)
+        states = await self._states()
+        ready = all(state == "ok" for state in states.values())
         body = {
             "status": "ready" if ready else "not ready",
-            "dependencies": dict(zip(names, states, strict=True)),
+            "dependencies": states,
         }
         await respond(send, 200 if ready else 503, encode_json(body))
+
+    async def until_ready(self) -> None:
+        """Returns when every dependency has answered once."""
+        while any(state != "ok" for state in (await self._states()).values()):
+            await asyncio.sleep(READY_POLL_S)
+
+    async def _states(self) -> dict[str, str]:
+        names = list(self._checks)
+        states = await asyncio.gather(*(self._state_of(name) for name in names))
+        return dict(zip(names, states, strict=True))
 
     async def _state_of(self, name: str) -> str:
         try:

@@ -21,16 +21,18 @@ _READ_WAIT_MS = 1_000
 class KafkaLog:
     """See `services.runtime.log.Log`."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
-            client_id=client_id,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=RECORD_BYTES_MAX,
-            max_request_size=RECORD_BYTES_MAX,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )
+    def __init__(self, bootstrap_servers: str, client_id: str, *, read_only: bool = False) -> None:
+        self._producer: AIOKafkaProducer | None = None
+        if not read_only:
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=bootstrap_servers,
+                client_id=client_id,
+                acks="all",
+                enable_idempotence=True,
+                max_batch_size=RECORD_BYTES_MAX,
+                max_request_size=RECORD_BYTES_MAX,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+            )
         self._reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
@@ -43,16 +45,19 @@ class KafkaLog:
 
     async def start(self) -> None:
         """Connect; raises KafkaError when no broker answers."""
-        await self._producer.start()
+        if self._producer is not None:
+            await self._producer.start()
         await self._reader.start()
 
     async def stop(self) -> None:
         """Flush and disconnect."""
-        await self._producer.stop()
+        if self._producer is not None:
+            await self._producer.stop()
         await self._reader.stop()
 
     async def append(self, topic: str, partition: int, value: bytes) -> int:
         """See Log."""
+        assert self._producer is not None, "this log was opened read-only"
         try:
             sent = await self._producer.send_and_wait(topic, value, partition=partition)
         except KafkaError as error:

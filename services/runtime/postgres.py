@@ -4,7 +4,14 @@ jsonb travels as text both ways: the caller encodes and decodes with `services.r
 that numbers keep every digit.
 """
 
+import asyncio
+import logging
+
 import asyncpg
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.5
 
 # What an absent or restarting PostgreSQL raises.
 DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
@@ -20,6 +27,17 @@ async def connect_pool(database_url: str, *, size_max: int) -> asyncpg.Pool:
         server_settings={"timezone": "UTC", "application_name": "tollgate"},
     )
     return pool
+
+
+async def connect_pool_when_it_answers(database_url: str, *, size_max: int) -> asyncpg.Pool:
+    """As connect_pool, but waits for a PostgreSQL that is away; a wrong address or password is
+    logged at every try and shows in readiness."""
+    while True:
+        try:
+            return await connect_pool(database_url, size_max=size_max)
+        except DATABASE_AWAY as error:
+            logger.warning("PostgreSQL does not answer yet: %r", error)
+            await asyncio.sleep(RETRY_S)
 
 
 async def connect(database_url: str) -> asyncpg.Connection:
