@@ -49,6 +49,13 @@ ON CONFLICT (customer_plan_id, starts_at) WHERE status <> 'VOID'
 DO UPDATE SET ends_at = excluded.ends_at WHERE invoice.status = 'DRAFT'
 """
 
+# A plan that was ended has no drafts from its end on.
+_CLOSE = """
+DELETE FROM invoice i USING customer_plan c
+WHERE i.customer_id = ANY($1) AND i.status = 'DRAFT' AND c.id = i.customer_plan_id
+  AND i.starts_at >= c.ending_before
+"""
+
 _LOCK = """
 SELECT i.id, i.customer_id, i.plan_id, i.starts_at, i.ends_at
 FROM invoice i JOIN unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
@@ -104,6 +111,7 @@ class PostgresDrafts:
             [mark["reference"] for mark in marks],
             [mark["month"] for mark in marks],
         )
+        await connection.execute(_CLOSE, list({row["customer_id"] for row in rows}))
         periods = {
             (row["id"], period.start): (row, period)
             for row in rows

@@ -44,7 +44,7 @@ class Flush:
     """(partition, catalog version, rejection)"""
 
 
-class PositionMoved(Exception):  # noqa: N818 (what happened, as STYLE names things)
+class PositionMoved(Exception):
     """Another projector applied a range meanwhile: nothing of the flush was applied."""
 
 

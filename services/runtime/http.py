@@ -57,7 +57,7 @@ UNAUTHORIZED = HttpError(
 )
 
 
-class Disconnected(Exception):  # noqa: N818 (what happened)
+class Disconnected(Exception):
     """The client went away before its body was whole."""
 
 

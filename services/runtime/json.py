@@ -9,7 +9,7 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-class NotJson(ValueError):  # noqa: N818 (what happened, as STYLE names things)
+class NotJson(ValueError):
     """The bytes are not JSON; the message says where and why."""
 
 

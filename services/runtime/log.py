@@ -20,7 +20,7 @@ class Record:
     value: bytes | None
 
 
-class AppendFailed(Exception):  # noqa: N818 (what happened, as STYLE names things)
+class AppendFailed(Exception):
     """It is unknown whether the record is in the log: stop and resume from the log's own end."""
 
 

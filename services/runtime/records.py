@@ -100,7 +100,7 @@ _EVENTS_OF = msgspec.json.Decoder(UniqueEvents, float_hook=Decimal)
 _RATED = msgspec.json.Decoder(RatedBatch)
 
 
-class UnknownFormat(Exception):  # noqa: N818 (what happened, as STYLE names things)
+class UnknownFormat(Exception):
     """A record on one of our own topics that this version cannot read: our bug or a mixed-up
     topic, so the stage stops rather than guess."""
 
