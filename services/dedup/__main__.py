@@ -24,7 +24,9 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     redis = Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)
     namespace = await cluster_namespace(settings.kafka_bootstrap_servers)
     index = RedisSeenIndex(redis, namespace)
-    log = KafkaLog(settings.kafka_bootstrap_servers, "tollgate-dedup")
+    log = KafkaLog(
+        settings.kafka_bootstrap_servers, "tollgate-dedup", partitions=settings.partitions
+    )
     step = DedupStep(log, index, settings.partitions)
     worker = Worker(
         settings.kafka_bootstrap_servers,

@@ -67,7 +67,7 @@ return 1
 _VERDICTS = {ord("u"): Verdict.UNIQUE, ord("d"): Verdict.DUPLICATE, ord("c"): Verdict.CONFLICT}
 
 
-class EvictingRedis(Exception):  # noqa: N818 (what is wrong, as STYLE names things)
+class EvictingRedis(Exception):
     """This Redis may forget ids under memory pressure, and then events would count twice."""
 
 

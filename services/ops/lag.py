@@ -109,7 +109,12 @@ def as_json(lags: list[Lag]) -> str:
 
 async def measure(settings: Settings) -> list[Lag]:
     """Connect, collect once, disconnect; raises what the servers raise."""
-    log = KafkaLog(settings.kafka_bootstrap_servers, "tollgate-lag", read_only=True)
+    log = KafkaLog(
+        settings.kafka_bootstrap_servers,
+        "tollgate-lag",
+        partitions=settings.partitions,
+        read_only=True,
+    )
     await log.start()
     try:
         connection = await connect(settings.database_url)

@@ -15,7 +15,9 @@ from services.runtime.settings import Settings
 async def rating(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
     pool = await connect_pool(settings.database_url, size_max=2)
-    log = KafkaLog(settings.kafka_bootstrap_servers, "tollgate-rating")
+    log = KafkaLog(
+        settings.kafka_bootstrap_servers, "tollgate-rating", partitions=settings.partitions
+    )
     step = RatingStep(log, PostgresCatalogSource(pool))
     app = make_app(settings.kafka_bootstrap_servers, settings.partitions, step)
     assigned = asyncio.Event()

@@ -10,18 +10,27 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime.log import AppendFailed, Record
+from services.runtime.log import TOPICS, AppendFailed, Record
 
 REQUEST_TIMEOUT_MS = 30_000
 # The largest record of ours, usage.unique and usage.rated, is below 4 MiB (schemas/topics.toml).
 RECORD_BYTES_MAX = 4 * 1024 * 1024
 _READ_WAIT_MS = 1_000
+_FETCH_WAIT_MS = 10
 
 
 class KafkaLog:
     """See `services.runtime.log.Log`."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client_id: str,
+        *,
+        partitions: int = 0,
+        read_only: bool = False,
+    ) -> None:
+        """`partitions`: how many each of our topics has; others are learnt when they are read."""
         self._producer: AIOKafkaProducer | None = None
         if not read_only:
             self._producer = AIOKafkaProducer(
@@ -39,8 +48,13 @@ class KafkaLog:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=RECORD_BYTES_MAX,
+            # What is read is there: the broker need never wait, and a fetch that is under way for
+            # the partition before must not hold up the next.
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
         )
-        # The reader is pointed at one partition at a time.
+        # The reader holds every partition it may be asked for, all paused but the one being read:
+        # a new assignment costs a round of metadata.
+        self._known = {TopicPartition(t, p) for t in TOPICS for p in range(partitions)}
         self._reading = asyncio.Lock()
 
     async def start(self) -> None:
@@ -48,6 +62,8 @@ class KafkaLog:
         if self._producer is not None:
             await self._producer.start()
         await self._reader.start()
+        if self._known:
+            self._hold(self._known)
 
     async def stop(self) -> None:
         """Flush and disconnect."""
@@ -81,13 +97,23 @@ class KafkaLog:
             end = (await self._reader.end_offsets([place]))[place]
             if offset >= end:
                 return []
-            self._reader.assign([place])
+            if place not in self._known:
+                self._hold(self._known | {place})
             self._reader.seek(place, offset)
-            while True:
-                fetched = await self._reader.getmany(place, timeout_ms=_READ_WAIT_MS)
-                records = [as_record(record) for record in fetched.get(place, ())]
-                if records:
-                    return records
+            self._reader.resume(place)
+            try:
+                while True:
+                    fetched = await self._reader.getmany(place, timeout_ms=_READ_WAIT_MS)
+                    records = [as_record(record) for record in fetched.get(place, ())]
+                    if records:
+                        return records
+            finally:
+                self._reader.pause(place)  # or it would go on fetching ahead
+
+    def _hold(self, places: set[TopicPartition]) -> None:
+        self._known = places
+        self._reader.assign(sorted(places))
+        self._reader.pause(*places)
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See Log."""
