@@ -79,7 +79,8 @@ create table stale_draft (
     month       date not null,
     check (num_nonnulls(customer_id, reference) = 1)
 );
-create index stale_draft_customer on stale_draft (customer_id);
+create index stale_draft_customer on stale_draft (customer_id) where customer_id is not null;
+create index stale_draft_reference on stale_draft (reference) where reference is not null;
 
 create table invoice (
     id                      uuid primary key,

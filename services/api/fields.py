@@ -1,0 +1,134 @@
+"""The kinds of value that requests hold, each with its limits and the words for what is wrong.
+
+Texts that come in some spelling leave here in one; numbers and times leave here exact.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from services.domain.number import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, parse_number
+
+NAME_LENGTH_MAX = 256
+CUSTOM_FIELDS_MAX = 100
+CUSTOM_FIELD_LENGTH_MAX = 200  # Metronome's limit on a value
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_MICROSECOND = re.compile(r"(\.\d{6})\d+")
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are refused, so that a typo never passes for a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def reject(faults: Sequence[tuple[str, str]]) -> None:
+    """From a validator: raise every (path below the validated field, reason) at once."""
+    if faults:
+        raise PydanticCustomError("faults", "has faults", {"faults": list(faults)})
+
+
+def _wrong(reason: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{reason}", {"reason": reason})
+
+
+def _instant(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
+        raise _wrong("must be an RFC 3339 time with a zone, e.g. 2026-11-01T00:00:00Z")
+    try:
+        return datetime.fromisoformat(_MICROSECOND.sub(r"\1", value.upper())).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _wrong(f"is not a time: {error}") from error
+
+
+def _midnight(value: object) -> datetime:
+    instant = _instant(value)
+    if instant.time() != time(0):
+        raise _wrong("must be at 00:00 UTC")
+    return instant
+
+
+def _number(value: object) -> Decimal:
+    number = parse_number(value)
+    if number is None:
+        raise _wrong(
+            "must be a number of at most "
+            f"{INTEGER_DIGITS_MAX} digits before and {FRACTION_DIGITS_MAX} after the point"
+        )
+    return number
+
+
+def _id(value: object) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(str(value))
+    except ValueError as error:
+        raise _wrong("must be a UUID") from error
+
+
+def _any_case(kind: type[StrEnum]) -> Callable[[object], object]:
+    """Metronome documents three spellings of most enumerations (METRONOME 3.0)."""
+    by_text = {member.value.lower(): member for member in kind}
+
+    def find(value: object) -> StrEnum:
+        member = by_text.get(value.lower()) if isinstance(value, str) else None
+        if member is None:
+            raise _wrong(f"must be one of {', '.join(item.value for item in kind)}")
+        return member
+
+    return find
+
+
+def any_case(kind: type[StrEnum]) -> BeforeValidator:
+    """Accepts a member's value in any case."""
+    return BeforeValidator(_any_case(kind))
+
+
+def not_yet(value: Any) -> None:
+    """For a field of Metronome's that must not be ignored in silence: only its absence passes."""
+    if value not in (None, False, [], {}):
+        raise _wrong("is not supported by Tollgate yet; leave it out")
+
+
+_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+
+Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema(_TIME_SCHEMA)]
+Midnight = Annotated[
+    datetime,
+    BeforeValidator(_midnight),
+    WithJsonSchema({**_TIME_SCHEMA, "description": "RFC 3339, at 00:00 UTC"}),
+]
+ExactNumber = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    WithJsonSchema({"type": "number", "description": "every digit is kept; text is taken too"}),
+]
+Identity = Annotated[
+    UUID, BeforeValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})
+]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)]
+NotYet = Annotated[
+    None,
+    BeforeValidator(not_yet),
+    WithJsonSchema(
+        {"description": "not supported by Tollgate yet: refused unless absent or empty"}
+    ),
+]
+CustomFields = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=CUSTOM_FIELD_LENGTH_MAX)],
+        Annotated[str, Field(max_length=CUSTOM_FIELD_LENGTH_MAX)],
+    ],
+    Field(max_length=CUSTOM_FIELDS_MAX),
+]

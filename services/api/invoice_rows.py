@@ -1,0 +1,113 @@
+"""Invoices as replies show them: the projector's document with what the row's columns say."""
+
+from datetime import datetime
+from typing import Any, NotRequired
+from uuid import UUID
+
+import asyncpg
+from typing_extensions import TypedDict
+
+from services.api.replies import CreditTypeName, Number, shown
+from services.runtime.json import decode_json
+
+
+class InvoiceTier(TypedDict):
+    """The part of a quantity that one tier priced."""
+
+    starting_at: Number
+    quantity: Number
+    price: Number
+    subtotal: Number
+
+
+class TierPeriod(TypedDict):
+    """Over which quantities ran through the tiers."""
+
+    starting_at: datetime
+    ending_before: datetime
+
+
+class SubLineItem(TypedDict):
+    """One charge of a product."""
+
+    name: str
+    quantity: Number
+    subtotal: Number
+    charge_id: UUID
+    custom_fields: dict[str, str]
+    price: NotRequired[Number]
+    tiers: list[InvoiceTier]
+    tier_period: TierPeriod
+
+
+class LineItem(TypedDict):
+    """One product. Written by services.runtime.invoice_document."""
+
+    name: str
+    type: str
+    quantity: Number
+    unit_price: NotRequired[Number]
+    total: Number
+    credit_type: CreditTypeName
+    product_id: UUID
+    product_type: str
+    starting_at: datetime
+    ending_before: datetime
+    custom_fields: dict[str, str]
+    sub_line_items: list[SubLineItem]
+
+
+class Invoice(TypedDict):
+    """Metronome's Invoice for a plan; `as_of`: usage accepted up to then is in it."""
+
+    id: UUID
+    customer_id: UUID
+    customer_custom_fields: dict[str, str]
+    type: str
+    status: str
+    credit_type: CreditTypeName
+    plan_id: UUID
+    plan_name: str
+    plan_custom_fields: dict[str, str]
+    start_timestamp: datetime
+    end_timestamp: datetime
+    net_payment_terms_days: Number | None
+    external_invoice: None
+    custom_fields: dict[str, str]
+    as_of: datetime
+    line_items: list[LineItem]
+    subtotal: Number
+    total: Number
+    invoice_adjustments: list[Any]
+
+
+def invoice_of(row: asyncpg.Record, *, skip_zero: bool) -> Invoice:
+    """A row of invoice with the columns that `invoices` joins to it."""
+    document = decode_json(row["document"])
+    lines: list[LineItem] = document["line_items"]
+    return Invoice(
+        id=row["id"],
+        customer_id=row["customer_id"],
+        customer_custom_fields=decode_json(row["customer_custom_fields"]),
+        type="PLAN_ARREARS",
+        status=row["status"],
+        credit_type=CreditTypeName(id=row["credit_type_id"], name=row["credit_type_name"]),
+        plan_id=row["plan_id"],
+        plan_name=row["plan_name"],
+        plan_custom_fields=decode_json(row["plan_custom_fields"]),
+        start_timestamp=row["starts_at"],
+        end_timestamp=row["ends_at"],
+        net_payment_terms_days=shown(row["net_payment_terms_days"]),
+        external_invoice=None,
+        custom_fields={},
+        as_of=row["as_of"],
+        line_items=[line for line in lines if not (skip_zero and _is_zero(line))],
+        subtotal=document["subtotal"],
+        total=document["total"],
+        invoice_adjustments=document["invoice_adjustments"],
+    )
+
+
+def _is_zero(line: LineItem) -> bool:
+    """A line of several charges has quantity 1, so the charges decide."""
+    return all(part["quantity"] == 0 for part in line["sub_line_items"])

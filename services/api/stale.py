@@ -1,0 +1,70 @@
+"""Drafts that a change of the catalog made stale: marking them, and waiting for their refresh.
+
+Only marks; the projector's pricing step takes the marks and writes the invoices.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.api.context import Context
+from services.domain.period import draft_months
+
+# How long a read of invoices waits for the pricing step, and how often it looks.
+REFRESH_WAIT_S = 1.0
+REFRESH_POLL_S = 0.02
+
+
+async def mark_customer(connection: asyncpg.Connection, customer_id: UUID, now: datetime) -> None:
+    """Every month that any of the customer's plans touches."""
+    rows = await connection.fetch(
+        "SELECT starting_on, ending_before FROM customer_plan WHERE customer_id = $1", customer_id
+    )
+    spans = [(row["starting_on"], row["ending_before"]) for row in rows]
+    await mark_spans(connection, customer_id, spans, now)
+
+
+async def mark_spans(
+    connection: asyncpg.Connection,
+    customer_id: UUID,
+    spans: Iterable[tuple[datetime, datetime | None]],
+    now: datetime,
+) -> None:
+    """Every month that the spans [start, end) touch and that can have a draft by now."""
+    months = {month.date() for begins, ends in spans for month in draft_months(begins, ends, now)}
+    await connection.execute(
+        "INSERT INTO stale_draft (customer_id, month) SELECT $1, unnest($2::date[])",
+        customer_id,
+        sorted(months),
+    )
+
+
+# The projector marks references as they were posted, the API marks customers.
+_NEWEST = """
+    SELECT max(id) FROM stale_draft WHERE customer_id = $1
+    OR reference IN (SELECT r.reference FROM customer_reference r WHERE r.customer_id = $1)
+"""
+_WAITING = """
+    SELECT EXISTS (SELECT FROM stale_draft WHERE id <= $2 AND (customer_id = $1
+    OR reference IN (SELECT r.reference FROM customer_reference r WHERE r.customer_id = $1)))
+"""
+
+
+async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
+    """Read your writes: a client that has just put a customer on a plan finds the draft, and
+    usage that shows in a usage query is in the invoice. Waits until the marks present at the time
+    of the request are gone: pricing takes each away in the transaction that writes its invoice.
+
+    Bounded: when pricing is behind, the reply shows the invoices as they are; their `as_of` says
+    up to when usage is in them.
+    """
+    newest = await context.value(_NEWEST, customer_id)
+    polls = int(REFRESH_WAIT_S / REFRESH_POLL_S)
+    while newest is not None and polls > 0:
+        await asyncio.sleep(REFRESH_POLL_S)
+        polls -= 1
+        if not await context.value(_WAITING, customer_id, newest):
+            break

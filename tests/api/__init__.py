@@ -1,0 +1,1 @@
+"""The HTTP API as its callers see it: raw requests, and Metronome's official client."""
