@@ -14,6 +14,7 @@ from services.dedup.index import Behind, Claim, SeenIndex
 from services.dedup.restore import restore
 from services.domain.chain import ChainBroken, Range
 from services.domain.dedup import REMEMBERED_DAYS, Verdict, digest_of, fingerprint_of
+from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of
 from services.domain.rejection import Reason
 from services.runtime.events import Fault, WireEvent, check_event
@@ -156,6 +157,8 @@ class DedupStep:
             state.window_hour = hour
 
     def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
+        if len(content) > EVENT_BYTES_MAX:
+            return Reason.TOO_LARGE, f"the record exceeds {EVENT_BYTES_MAX} bytes"
         event = check_event(content)
         if isinstance(event, Fault):
             reason = Reason.NOT_AN_EVENT if event.field else Reason.NOT_JSON

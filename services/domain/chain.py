@@ -22,7 +22,7 @@ class Range:
         return self.last - self.first + 1
 
 
-class ChainBroken(Exception):  # noqa: N818 (the name says what happened, as the glossary does)
+class ChainBroken(Exception):
     """A link is missing: going on would lose events without a trace, so the partition stops."""
 
     def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:

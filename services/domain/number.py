@@ -37,11 +37,14 @@ _TEXT_LENGTH_MAX = 128
 
 
 def in_bounds(number: Decimal) -> bool:
-    """Whether a finite decimal has no more digits on either side than an input may have."""
+    """Whether a finite decimal has no more digits on either side than an input may have.
+
+    Zero too: 0e999999999999999999 is a zero that no database takes.
+    """
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -FRACTION_DIGITS_MAX:
         return False
-    return number.is_zero() or number.adjusted() < INTEGER_DIGITS_MAX
+    return number.adjusted() < INTEGER_DIGITS_MAX
 
 
 def parse_number(value: object) -> Decimal | None:

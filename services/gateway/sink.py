@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Unavailable(Exception):  # noqa: N818 (what it is, as STYLE names things)
+class Unavailable(Exception):
     """The events were not acknowledged; some may be in the log. The client sends the same batch
     again, which is safe: each counts once."""
 

@@ -47,10 +47,10 @@ class KafkaEventSink:
         self._sending: set[asyncio.Task[None]] = set()
         self._connector: asyncio.Task[None] | None = None
 
-    @property
-    def connected(self) -> bool:
-        """Whether a producer is there; for readiness."""
-        return self._producer is not None
+    async def check(self) -> None:
+        """Raises Unavailable unless a producer is connected; for readiness."""
+        if self._producer is None:
+            raise Unavailable("Kafka does not answer")
 
     async def start(self) -> None:
         """Begin to connect; events are refused until a broker answers."""

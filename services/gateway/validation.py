@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from services.domain.event import (
     EVENT_BYTES_MAX,
     EVENTS_PER_REQUEST_MAX,
-    PROPERTY_DEPTH_MAX,
     acceptable_between,
 )
 from services.runtime.events import (
@@ -35,7 +35,7 @@ class EventFault:
     reason: str
 
 
-class BadRequest(Exception):  # noqa: N818 (what it is, as STYLE names things)
+class BadRequest(Exception):
     """The whole request is refused; `faults` names every bad event that could be found."""
 
     def __init__(self, message: str, faults: list[EventFault] | None = None) -> None:
@@ -77,7 +77,7 @@ def raise_if_bad(body: bytes, now: datetime) -> None:
 def _explained(body: bytes, now: datetime) -> BadRequest:
     """Why the body is refused, every bad event named."""
     try:
-        elements = list(split_array(body))
+        elements = list(islice(split_array(body), EVENTS_PER_REQUEST_MAX + 1))
     except ValueError as error:
         return BadRequest(f"the body must be a JSON array of events: {error}")
     if not 1 <= len(elements) <= EVENTS_PER_REQUEST_MAX:
@@ -87,23 +87,24 @@ def _explained(body: bytes, now: datetime) -> BadRequest:
         for index, element in enumerate(elements)
         if (fault := _fault_of(element, now)) is not None
     ]
+    if not faults:
+        return BadRequest("the body cannot be read as a JSON array of events")
     named = "; ".join(f"event {f.index}: {f.field or 'the event'} {f.reason}" for f in faults[:3])
     more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     return BadRequest(f"nothing was accepted, {len(faults)} bad: {named}{more}", faults)
 
 
 def _count_fault(count: int) -> str:
-    return f"a request holds 1 to {EVENTS_PER_REQUEST_MAX} events, this one has {count}"
+    found = "more" if count > EVENTS_PER_REQUEST_MAX else count
+    return f"a request holds 1 to {EVENTS_PER_REQUEST_MAX} events, this one has {found}"
 
 
 def _fault_of(element: bytes, now: datetime) -> Fault | None:
-    if element is TOO_DEEP:
-        return Fault("properties", f"is nested deeper than {PROPERTY_DEPTH_MAX} levels")
     event = check_event(element)
     if isinstance(event, Fault):
         return event
     if len(encode_event(event)) > EVENT_BYTES_MAX:
-        return Fault("", f"the event exceeds {EVENT_BYTES_MAX} bytes")
+        return Fault("", f"exceeds {EVENT_BYTES_MAX} bytes")
     oldest, newest = acceptable_between(now)
     if event.timestamp < oldest:
         return Fault("timestamp", "is more than 34 days old; correct it or leave the event out")
@@ -112,20 +113,18 @@ def _fault_of(element: bytes, now: datetime) -> Fault | None:
     return None
 
 
-# Strings (whole), and the characters that give JSON its shape.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-# An event's own object and its properties object come before the first property's value.
-_DEPTH_MAX = PROPERTY_DEPTH_MAX + 3
-TOO_DEEP = b"(nested too deeply)"
+# Strings, and the characters that give JSON its shape. A string that is not closed reaches to the
+# end: were it no token, every escaped quote in it would be tried as the start of one.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_JSON_SPACE = b" \t\r\n"
 
 
 def split_array(body: bytes) -> Iterator[bytes]:
     """The texts of a JSON array's elements, whether or not each is valid by itself.
 
-    Raises ValueError when the body is not an array. An element nested beyond the limit is given as
-    TOO_DEEP and ends the split: what follows it is not looked at.
+    Raises ValueError when the body is not an array.
     """
-    text = body.strip(b" \t\r\n")
+    text = body.strip(_JSON_SPACE)
     if not text:
         raise ValueError("it is empty")
     if not text.startswith(b"["):
@@ -136,12 +135,11 @@ def split_array(body: bytes) -> Iterator[bytes]:
         mark = token.group()
         if mark in b"[{":
             depth += 1
-            if depth > _DEPTH_MAX:
-                yield TOO_DEEP
-                return
         elif mark in b"]}":
             depth -= 1
             if depth == 0:
+                if mark != b"]":
+                    break
                 yield from _last(text, start, token.start())
                 return
         elif mark == b"," and depth == 1:
@@ -151,8 +149,8 @@ def split_array(body: bytes) -> Iterator[bytes]:
 
 
 def _last(text: bytes, start: int, end: int) -> Iterator[bytes]:
-    if text[end + 1 :].strip():
+    if end + 1 < len(text):
         raise ValueError("something follows the closing ]")
     last = text[start:end]
-    if start > 1 or last.strip():
+    if start > 1 or last.strip(_JSON_SPACE):
         yield last

@@ -4,7 +4,7 @@ records that others wrote. Knows the limits of one event; never the rules of a r
 `decode_events` is the hot path (one C call for a request); the other functions name faults.
 """
 
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -12,7 +12,6 @@ import msgspec
 
 from services.domain.event import (
     CUSTOMER_ID_LENGTH_MAX,
-    EVENT_BYTES_MAX,
     EVENT_TYPE_LENGTH_MAX,
     PROPERTIES_MAX,
     PROPERTY_DEPTH_MAX,
@@ -45,6 +44,9 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 # Everything that decoding foreign bytes can raise.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
+# The name of a property in a message is cut after this.
+SHOWN_LENGTH_MAX = 80
+
 # Values of these types need no further check.
 _PLAIN_TEXT = (str, bool, type(None))
 
@@ -74,8 +76,15 @@ def property_fault(properties: dict[str, Any]) -> Fault | None:
             continue
         reason = _value_fault(value, 1)
         if reason is not None:
-            return Fault(f"properties.{name}", reason)
+            return Fault(f"properties.{_shown(name)}", reason)
     return None
+
+
+def _shown(name: str) -> str:
+    """A property's name in a message: it may be anything, and messages go into the database."""
+    if len(name) > SHOWN_LENGTH_MAX:
+        name = name[:SHOWN_LENGTH_MAX] + "..."
+    return name if name.isprintable() else repr(name)
 
 
 def _value_fault(value: object, depth: int) -> str | None:
@@ -107,10 +116,9 @@ def holds_nul(value: object) -> bool:
 def check_event(raw: bytes) -> WireEvent | Fault:
     """Decode and check one event by itself: the slow path, and dedup's for every record.
 
-    The time window is not checked: it belongs to the instant of the request.
+    The time window is not checked, it belongs to the instant of the request; nor is the size,
+    which is that of the canonical bytes.
     """
-    if len(raw) > EVENT_BYTES_MAX:
-        return Fault("", f"the event exceeds {EVENT_BYTES_MAX} bytes")
     try:
         event = _EVENT.decode(raw)
     except DECODE_ERRORS as error:
@@ -128,17 +136,20 @@ def decoding_fault(error: Exception) -> Fault:
         case UnicodeDecodeError():
             return Fault("", f"is not UTF-8 text: {error.reason}")
         case RecursionError():
-            return Fault("", f"is nested deeper than {PROPERTY_DEPTH_MAX} levels")
-        case _:
-            return Fault("", "holds a number whose exponent is out of range")
+            return Fault("properties", f"is nested deeper than {PROPERTY_DEPTH_MAX} levels")
+        case _:  # every other field is text, so the number is in the properties
+            return Fault("properties", "holds a number whose exponent is out of range")
 
 
 def time_fault(event: WireEvent) -> Fault | None:
-    """A timestamp near the ends of the calendar whose UTC instant has no date."""
+    """A timestamp near the ends of the calendar whose UTC instant has no date, or whose month has
+    no end: the end is exclusive, so the last year has none for December."""
     try:
-        event.timestamp.astimezone(UTC)
+        year = event.timestamp.astimezone(UTC).year
     except OverflowError:
-        return Fault("timestamp", "lies outside the years 0001 to 9999 in UTC")
+        year = MAXYEAR
+    if year == MAXYEAR:
+        return Fault("timestamp", f"lies outside the years 0001 to {MAXYEAR - 1} in UTC")
     return None
 
 

@@ -81,8 +81,8 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
         if not message.get("more_body", False):
             break
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    encoding = header(scope, b"content-encoding")
-    if encoding is None or encoding == b"identity":
+    encoding = (header(scope, b"content-encoding") or b"identity").lower()
+    if encoding == b"identity":
         return body
     if encoding != b"gzip":
         raise HttpError(415, "Content-Encoding must be gzip or absent")
@@ -99,6 +99,8 @@ def _gunzip(body: bytes, bytes_max: int) -> bytes:
         raise too_large(bytes_max)
     if not inflater.eof:
         raise HttpError(400, "the gzip body is cut off")
+    if inflater.unused_data:
+        raise HttpError(400, "something follows the end of the gzip body; send it as one member")
     return inflated
 
 
