@@ -15,7 +15,7 @@ from services.gateway.app import PATH, IngestApp
 from services.gateway.sink_kafka import KafkaEventSink
 from services.runtime.clock import utc_now
 from services.runtime.health import PATHS, Check, HealthApp
-from services.runtime.http import App, HttpError, Receive, Scope, Send, respond_error
+from services.runtime.http import App, HttpError, Receive, Scope, Send, drained, respond_error
 from services.runtime.postgres import connect_pool_when_it_answers
 from services.runtime.process import first_of, run_stage
 from services.runtime.server import serve
@@ -45,6 +45,7 @@ class Router:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        receive, send = drained(receive, send)
         path = scope["path"]
         if path == PATH and self._ingest is not None:
             await self._ingest(scope, receive, send)

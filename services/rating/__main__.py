@@ -1,7 +1,10 @@
 """Start of the rating stage. Composition only."""
 
 import asyncio
+import logging
+import os
 import sys
+from typing import Any
 
 from services.rating.agent import make_app
 from services.rating.catalog_postgres import PostgresCatalogSource
@@ -10,6 +13,10 @@ from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import connect_pool
 from services.runtime.process import first_of, notify_ready, run_stage
 from services.runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 5
 
 
 async def rating(settings: Settings, stopping: asyncio.Event) -> None:
@@ -35,9 +42,21 @@ async def rating(settings: Settings, stopping: asyncio.Event) -> None:
         if not stopping.is_set():
             raise RuntimeError("Faust stopped by itself; see the lines above")
     finally:
-        await app.stop()
+        await _stop(app, exit_status=0 if stopping.is_set() else 1)
         await log.stop()
         await pool.close()
+
+
+async def _stop(app: Any, exit_status: int) -> None:
+    """Faust can wait for ever on its consumer thread, in the middle of a rebalance for one. All
+    that was rated is acknowledged, so after a moment the process may just end."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await app.stop()
+    except TimeoutError:
+        logger.warning("Faust did not stop within %d s; ending the process", STOP_TIMEOUT_S)
+        logging.shutdown()
+        os._exit(exit_status)
 
 
 def main(argv: list[str]) -> int:

@@ -104,6 +104,32 @@ def _gunzip(body: bytes, bytes_max: int) -> bytes:
     return inflated
 
 
+# Of a refused request, this much is read and thrown away so that the client sees the answer.
+_DRAIN_BYTES_MAX = 64 * 1024 * 1024
+
+
+def drained(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """The pair to give to an app so that no answer is lost: before one starts, what is left of the
+    request's body is read and dropped. Closing a connection on unread bytes resets it, and the
+    client would see the reset instead of the 401, 413 or 503."""
+    whole = False
+
+    async def noting_receive() -> Message:
+        nonlocal whole
+        message = await receive()
+        whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def draining_send(message: Message) -> None:
+        if message["type"] == "http.response.start" and not whole:
+            dropped = 0
+            while not whole and dropped < _DRAIN_BYTES_MAX:
+                dropped += len((await noting_receive()).get("body", b""))
+        await send(message)
+
+    return noting_receive, draining_send
+
+
 def too_large(bytes_max: int) -> HttpError:
     """413."""
     return HttpError(413, f"the body exceeds {bytes_max} bytes; send fewer events a request")
