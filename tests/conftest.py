@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from testcontainers.kafka import KafkaContainer
+from testcontainers.postgres import PostgresContainer
+from testcontainers.redis import RedisContainer
+
+from services.stack.embedded import EmbeddedServers
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,8 @@ def _docker_answers() -> bool:
 
 
 def _from_testcontainers() -> Iterator[Servers]:
-    from testcontainers.kafka import KafkaContainer
-    from testcontainers.postgres import PostgresContainer
-    from testcontainers.redis import RedisContainer
-
     with (
-        KafkaContainer("apache/kafka:4.1.0") as kafka,
+        KafkaContainer().with_kraft() as kafka,
         RedisContainer("valkey/valkey:8") as redis,
         PostgresContainer("postgres:17", driver=None) as postgres,
     ):
@@ -55,11 +56,11 @@ def _from_testcontainers() -> Iterator[Servers]:
 
 
 def _from_embedded_stack() -> Iterator[Servers]:
-    from services.stack.embedded import EmbeddedServers
-
-    with tempfile.TemporaryDirectory(prefix="tollgate-test-") as directory:
-        with EmbeddedServers.running(Path(directory)) as servers:
-            yield Servers(servers.kafka_bootstrap_servers, servers.redis_url, servers.database_url)
+    with (
+        tempfile.TemporaryDirectory(prefix="tollgate-test-") as directory,
+        EmbeddedServers.running(Path(directory)) as servers,
+    ):
+        yield Servers(servers.kafka_bootstrap_servers, servers.redis_url, servers.database_url)
 
 
 @pytest.fixture(scope="session")

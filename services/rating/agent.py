@@ -6,6 +6,8 @@ acked; so any exception here ends the process at once, before the next ack.
 
 import logging
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -28,6 +30,8 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
         topic_partitions=partitions,
         topic_disable_leader=True,
         web_enabled=False,
+        # Faust makes this folder; nothing is ever kept in it.
+        datadir=Path(tempfile.gettempdir()) / "tollgate-rating",
         store="memory://",
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=1.0,
