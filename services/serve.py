@@ -78,7 +78,9 @@ async def run(part: Part, settings: Settings, stopping: asyncio.Event) -> None:
                 bytes_in_flight_max=settings.bytes_in_flight_max,
             )
         api = create_app(pool, tokens) if part.api else None
-        health = HealthApp(checks)
+        # Ingest goes on without PostgreSQL, so its absence must not take the gateway out of
+        # service.
+        health = HealthApp(checks, {"kafka"} if part.ingest else {"postgres"})
         router = Router(ingest, health, api)
         await first_of(serve(router, settings, stopping, health.until_ready), tokens.keep_fresh())
 

@@ -20,6 +20,7 @@ from services.runtime.http import (
     respond,
     respond_error,
 )
+from services.runtime.tokens import TokensUnavailable
 
 PATH = "/v1/ingest"
 RETRY_AFTER_S = "1"
@@ -56,6 +57,9 @@ class IngestApp:
             await respond_error(send, _bad_request(refusal))
         except Unavailable as absent:
             await respond_error(send, unavailable(str(absent)))
+        except TokensUnavailable:
+            message = "the token cannot be checked right now; send again in a moment"
+            await respond_error(send, unavailable(message))
         except Disconnected:
             return
         else:

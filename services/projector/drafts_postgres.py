@@ -56,6 +56,13 @@ WHERE i.customer_id = ANY($1) AND i.status = 'DRAFT' AND c.id = i.customer_plan_
   AND i.starts_at >= c.ending_before
 """
 
+# Archiving a customer voids what is not final (METRONOME 4.5).
+_VOID_ARCHIVED = """
+UPDATE invoice i SET status = 'VOID' FROM customer u
+WHERE i.customer_id = ANY($1::uuid[]) AND i.status = 'DRAFT' AND u.id = i.customer_id
+  AND u.archived_at IS NOT NULL
+"""
+
 _LOCK = """
 SELECT i.id, i.customer_id, i.plan_id, i.starts_at, i.ends_at
 FROM invoice i JOIN unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
@@ -111,6 +118,8 @@ class PostgresDrafts:
             [mark["reference"] for mark in marks],
             [mark["month"] for mark in marks],
         )
+        marked = [mark["customer_id"] for mark in marks if mark["customer_id"] is not None]
+        await connection.execute(_VOID_ARCHIVED, marked)
         await connection.execute(_CLOSE, list({row["customer_id"] for row in rows}))
         periods = {
             (row["id"], period.start): (row, period)

@@ -1,7 +1,7 @@
 """Liveness and readiness as ASGI: GET /healthz and GET /readyz name each dependency."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from services.runtime.http import Receive, Scope, Send, respond
 from services.runtime.json import encode_json
@@ -16,10 +16,12 @@ Check = Callable[[], Awaitable[object]]
 
 
 class HealthApp:
-    """`checks`: dependency name -> check. 503 from /readyz while any of them fails."""
+    """`checks`: dependency name -> check. 503 from /readyz while one of `decisive` fails; the
+    state of the others is told beside it."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(self, checks: Mapping[str, Check], decisive: Collection[str]) -> None:
         self._checks = dict(checks)
+        self._decisive = frozenset(decisive)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -27,7 +29,7 @@ class HealthApp:
             await respond(send, 200, encode_json({"status": "ok"}))
             return
         states = await self._states()
-        ready = all(state == "ok" for state in states.values())
+        ready = all(states[name] == "ok" for name in self._decisive)
         body = {
             "status": "ready" if ready else "not ready",
             "dependencies": states,

@@ -29,5 +29,6 @@ def environment_of(data_dir: str | None) -> Mapping[str, str]:
             raise SystemExit(f"no Tollgate runs in {data_dir} (no run.json); `tollgate up` first")
         return os.environ
     run = decode_json(run_file.read_bytes())
-    found = {name: str(run[key]) for name, key in _NAMES.items()}
+    # A server that was not started (--only) has no address there.
+    found = {name: str(run[key]) for name, key in _NAMES.items() if run[key] is not None}
     return {**os.environ, **found} if data_dir else {**found, **os.environ}

@@ -53,6 +53,11 @@ async def create_token(database_url: str, name: str) -> str:
     return token
 
 
+class TokensUnavailable(ConnectionError):
+    """Whether the token is valid cannot be known: it is not in the snapshot and PostgreSQL, which
+    would know, is away. The answer is 503, never a 401 that a client takes for final."""
+
+
 class TokenCache:
     """Tokens by hash, from a snapshot that outlives an absence of Postgres."""
 
@@ -60,16 +65,10 @@ class TokenCache:
         self._pool = pool
         self._names: dict[bytes, str] = {}
         self._lookup = asyncio.Lock()
-        self._loaded = False
-
-    @property
-    def loaded(self) -> bool:
-        """Whether a snapshot was ever read."""
-        return self._loaded
 
     async def name_of(self, token: str) -> str | None:
-        """The name of a valid token, None for any other. Raises when no snapshot was ever read
-        and the database is away."""
+        """The name of a valid token, None for any other. A token of the snapshot needs no
+        database; for any other raises TokensUnavailable while the database is away."""
         key = hash_token(token)
         name = self._names.get(key)
         if name is not None:
@@ -82,9 +81,8 @@ class TokenCache:
     async def _miss(self) -> None:
         try:
             await self.refresh()
-        except DATABASE_AWAY:
-            if not self._loaded:
-                raise
+        except DATABASE_AWAY as error:
+            raise TokensUnavailable("PostgreSQL does not answer") from error
         await asyncio.sleep(MISS_INTERVAL_S)
 
     async def refresh(self) -> None:
@@ -93,7 +91,6 @@ class TokenCache:
             "SELECT token_hash, name FROM api_token WHERE archived_at IS NULL", timeout=5
         )
         self._names = {bytes(row["token_hash"]): row["name"] for row in rows}
-        self._loaded = True
 
     async def keep_fresh(self) -> None:
         """Refresh for ever; an absent database leaves the snapshot as it is."""

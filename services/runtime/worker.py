@@ -61,7 +61,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             group_id=group,
             client_id=group,
             enable_auto_commit=False,
-            auto_offset_reset="none",
+            # For the moment between an assignment and the seek to the checkpoint. Reading too
+            # early is harmless, the chain skips repeats; "none" would end the process instead.
+            auto_offset_reset="earliest",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_partition_fetch_bytes=RECORD_BYTES_MAX,

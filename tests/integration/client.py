@@ -64,9 +64,17 @@ class Tollgate:
             with refusal:
                 return _answer(refusal.code, refusal.read(), dict(refusal.headers))
 
+    def patient(self, method: str, path: str, body: object = None) -> Answer:
+        """As call; a 503 is tried again, as its Retry-After says."""
+        deadline = time.monotonic() + SETTLE_S
+        while (answer := self.call(method, path, body)).status == 503:
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.2)
+        return answer
+
     def post(self, path: str, body: object) -> Any:
         """A POST that must succeed; its `data`."""
-        answer = self.call("POST", path, body)
+        answer = self.patient("POST", path, body)
         assert answer.status == 200, answer
         return None if answer.body is None else answer.body["data"]
 
@@ -103,7 +111,8 @@ class Tollgate:
 
     def draft(self, billed: Billed) -> dict[str, Any]:
         """The one draft of a customer."""
-        answer = self.call("GET", f"/v1/customers/{billed.customer_id}/invoices?status=DRAFT")
+        path = f"/v1/customers/{billed.customer_id}/invoices?status=DRAFT"
+        answer = self.patient("GET", path)
         assert answer.status == 200, answer
         [draft] = answer.body["data"]
         return dict(draft)

@@ -71,6 +71,19 @@ def test_an_alias_added_later_brings_its_past_usage_along(tollgate: Tollgate) ->
     tollgate.settled(billed, 9)
 
 
+def test_archiving_a_customer_voids_its_draft(
+    tollgate: Tollgate,
+) -> None:
+    billed = tollgate.billed()
+    draft = tollgate.draft(billed)
+    tollgate.post("/v1/customers/archive", {"id": billed.customer_id})
+    path = f"/v1/customers/{billed.customer_id}/invoices/{draft['id']}"
+    wait_until(
+        lambda: tollgate.call("GET", path).body["data"]["status"] == "VOID",
+        lambda: "the draft of an archived customer is still there",
+    )
+
+
 @pytest.mark.parametrize(
     ("aggregation", "expected"), [("COUNT", 4), ("MAX", 10), ("LATEST", 5), ("UNIQUE", 3)]
 )
@@ -146,7 +159,7 @@ def test_readiness_names_each_dependency(tollgate: Tollgate) -> None:
     assert ready.body["dependencies"] == {"postgres": "ok", "kafka": "ok"}
 
 
-@pytest.mark.parametrize("name", ["dedup", "rating", "projector", "gateway", "redis", "kafka"])
+@pytest.mark.parametrize("name", ["dedup", "rating", "projector", "gateway", "redis", "kafka", "postgres"])
 def test_a_killed_process_comes_back_and_every_event_counts_once(
     tollgate: Tollgate, name: str
 ) -> None:
@@ -182,6 +195,7 @@ def test_two_workers_a_stage_count_every_event_once(tollgate: Tollgate) -> None:
         "DATABASE_URL": run["database_url"],
     }
     billed = tollgate.billed()
+    supervised = {stage: tollgate.pid(stage) for stage in ("dedup", "rating", "projector")}
     logs = {s: tollgate.data_dir / f"second-{s}.log" for s in ("dedup", "rating", "projector")}
     others = [_second_worker(stage, log, environment) for stage, log in logs.items()]
     try:
@@ -196,6 +210,8 @@ def test_two_workers_a_stage_count_every_event_once(tollgate: Tollgate) -> None:
             other.terminate()
         for other in others:
             assert other.wait(30) == 0
+    # Nobody died of the company.
+    assert supervised == {stage: tollgate.pid(stage) for stage in supervised}
     _post_until_accepted(tollgate, [event(billed, uuid4().hex, "1")])
     tollgate.settled(billed, 2001)
 
