@@ -29,7 +29,7 @@ async def rating(settings: Settings, stopping: asyncio.Event) -> None:
     app = make_app(settings.kafka_bootstrap_servers, settings.partitions, step)
     assigned = asyncio.Event()
 
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types
     async def note(*_: object, **__: object) -> None:
         assigned.set()
 

@@ -45,7 +45,7 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
         UNIQUE, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
     )
 
-    @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]
+    @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
         async for event in stream.events():
             message = event.message
@@ -55,7 +55,7 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
             except Exception:  # noqa: BLE001 (the process ends there)
                 _end_at_once()
 
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types
     async def resume(_app: Any, assigned: Any, **_: Any) -> None:
         """Faust seeks to the committed offsets after this signal: make them our checkpoint."""
         try:

@@ -5,6 +5,7 @@ No Kafka transactions (DESIGN section 2) and no committed offsets here.
 
 import asyncio
 from hashlib import blake2b
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -145,12 +146,6 @@ async def cluster_namespace(bootstrap_servers: str) -> str:
     return blake2b(str(cluster["cluster_id"]).encode(), digest_size=4).hexdigest()
 
 
-def as_record(record: object) -> Record:
-    """aiokafka's record as ours."""
-    return Record(
-        record.partition,  # type: ignore[attr-defined]  # aiokafka ships no types
-        record.offset,  # type: ignore[attr-defined]
-        record.timestamp,  # type: ignore[attr-defined]
-        record.key,  # type: ignore[attr-defined]
-        record.value,  # type: ignore[attr-defined]
-    )
+def as_record(record: Any) -> Record:
+    """aiokafka's record, which has no type, as ours."""
+    return Record(record.partition, record.offset, record.timestamp, record.key, record.value)

@@ -126,9 +126,9 @@ def _fetch(cache: JarCache, jars: Sequence[LockedJar], cancelled: threading.Even
 def _maven(repo_cache: Path) -> "MavenContext":
     try:
         # Only here: importing jgo costs a quarter of a second, and a later start needs none of it.
-        from jgo.config import GlobalSettings  # noqa: PLC0415
-        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
-        from jgo.maven import MavenContext  # noqa: PLC0415
+        from jgo.config import GlobalSettings  # noqa: PLC0415 (only when it is needed)
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 (only when it is needed)
+        from jgo.maven import MavenContext  # noqa: PLC0415 (only when it is needed)
     except ImportError as error:
         raise FetchError(
             f"Kafka cannot be fetched: {error}. Install Tollgate with its extra 'embedded', or"

@@ -75,8 +75,8 @@ def render_lock(jars: tuple[LockedJar, ...]) -> str:
 def resolve(directory: Path) -> tuple[LockedJar, ...]:
     """Resolve and download everything anew into the directory."""
     # Only here: every start reads the lock, and jgo takes long to import.
-    import jgo  # noqa: PLC0415
-    from jgo.maven import MavenContext  # noqa: PLC0415
+    import jgo  # noqa: PLC0415 (only when it is needed)
+    from jgo.maven import MavenContext  # noqa: PLC0415 (only when it is needed)
 
     maven = MavenContext(repo_cache=directory)
 

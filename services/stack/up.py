@@ -227,7 +227,7 @@ async def _prepare_servers(environ: dict[str, str], token: str) -> None:
 
 def _load_preparation() -> ModuleType:
     # Only here: the clients take long to import, and meanwhile the servers start.
-    from services.stack import preparation  # noqa: PLC0415
+    from services.stack import preparation  # noqa: PLC0415 (only when it is needed)
 
     return preparation
 

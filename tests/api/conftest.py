@@ -39,7 +39,7 @@ class Api:
 
     async def get(self, path: str, expect: int = 200, **query: object) -> Any:
         """GET; the decoded reply."""
-        return self._answer(await self.http.get(path, params=query), expect)  # type: ignore[arg-type]
+        return self._answer(await self.http.get(path, params=query), expect)  # type: ignore[arg-type]  # as users write
 
     def _answer(self, reply: httpx.Response, expect: int) -> Any:
         assert reply.status_code == expect, (reply.request.url, reply.status_code, reply.text)

@@ -188,7 +188,7 @@ def test_invoices_are_filtered_sorted_and_paged(play: Play) -> None:
             ({"contract_id": str(uuid4())}, 0),
             ({"credit_type_id": str(USD_CENTS.id)}, 4),
         ):
-            reply = await api.get(path, **query)  # type: ignore[arg-type]
+            reply = await api.get(path, **query)  # type: ignore[arg-type]  # as users write
             assert len(reply["data"]) == count, query
         raw = await api.http.get(path)
         assert '"subtotal":123456789012345678901234567890.5' in raw.text

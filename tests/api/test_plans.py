@@ -181,7 +181,7 @@ def test_a_customer_is_put_on_a_plan_and_taken_off(play: Play) -> None:
         for status, ids in (("active", [second]), ("ended", [added.id]), ("upcoming", [])):
             found = [
                 item
-                async for item in api.sdk.v1.plans.list_customers(plan_id=plan, status=status)  # type: ignore[arg-type]
+                async for item in api.sdk.v1.plans.list_customers(plan_id=plan, status=status)  # type: ignore[arg-type]  # as users write
             ]
             assert [item.plan_details.customer_plan_id for item in found] == ids
         both = await api.get(f"/v1/planDetails/{plan}/customers", status="active,ended")

@@ -159,7 +159,9 @@ def test_readiness_names_each_dependency(tollgate: Tollgate) -> None:
     assert ready.body["dependencies"] == {"postgres": "ok", "kafka": "ok"}
 
 
-@pytest.mark.parametrize("name", ["dedup", "rating", "projector", "gateway", "redis", "kafka", "postgres"])
+@pytest.mark.parametrize(
+    "name", ["dedup", "rating", "projector", "gateway", "redis", "kafka", "postgres"]
+)
 def test_a_killed_process_comes_back_and_every_event_counts_once(
     tollgate: Tollgate, name: str
 ) -> None:

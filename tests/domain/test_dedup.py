@@ -1,0 +1,60 @@
+"""The verdict: the first sighting of an id in its window is unique, every later one is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.dedup import Sighting, Verdict, digest_of, fingerprint_of, judge
+
+UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
+SEEN = Sighting(offset=10, fingerprint=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "sighting", "oldest_offset", "verdict"),
+    [
+        (None, Sighting(10, 1), 0, UNIQUE),
+        (SEEN, Sighting(20, 1), 0, DUPLICATE),
+        (SEEN, Sighting(20, 2), 0, CONFLICT),
+        (SEEN, Sighting(10, 1), 0, UNIQUE),  # a redelivery is forwarded again
+        (SEEN, Sighting(20, 1), 10, DUPLICATE),  # the first offset of the window is inside
+        (SEEN, Sighting(20, 1), 11, UNIQUE),  # forgotten
+        (SEEN, Sighting(20, 2), 11, UNIQUE),  # forgotten: no conflict either
+    ],
+)
+def test_the_verdicts(
+    first: Sighting | None, sighting: Sighting, oldest_offset: int, verdict: Verdict
+) -> None:
+    assert judge(first, sighting, oldest_offset) is verdict
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2))), st.integers(1, 20))
+def test_of_each_id_the_first_sighting_in_every_window_counts(
+    posts: list[tuple[int, int]], window: int
+) -> None:
+    """Ids remembered for `window` offsets, by hand: how long ago was it last counted?"""
+    seen: dict[int, Sighting] = {}
+    counted_at: dict[int, int] = {}
+    for offset, (key, content) in enumerate(posts):
+        sighting = Sighting(offset, content)
+        verdict = judge(seen.get(key), sighting, offset - window)
+        fresh = key not in counted_at or offset - counted_at[key] > window
+        assert (verdict is UNIQUE) is fresh
+        if fresh:
+            seen[key] = sighting
+            counted_at[key] = offset
+        else:
+            same = seen[key].fingerprint == content
+            assert verdict is (DUPLICATE if same else CONFLICT)
+
+
+def test_a_digest_is_16_bytes_and_its_own_for_each_id() -> None:
+    digests = {digest_of(str(number)) for number in range(10_000)}
+    assert len(digests) == 10_000
+    assert {len(digest) for digest in digests} == {16}
+
+
+def test_the_digest_never_changes() -> None:
+    """It is kept in Redis for 34 days, so another one would forget every id."""
+    assert digest_of("tx-1").hex() == "b0f554e92c90b7350372cd6b54d490c7"
+    assert fingerprint_of(b"123456789") == 0xCBF43926
