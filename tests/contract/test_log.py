@@ -1,0 +1,197 @@
+"""The contract of the log, in memory and on Kafka: appends are durable and dense, reads go
+anywhere and in order.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+
+from services.runtime.log import AppendFailed, Log, Record
+from services.runtime.log_kafka import KafkaLog
+from services.runtime.log_memory import MemoryLog
+from tests.conftest import Servers
+from tests.contract.conftest import Loop
+from tests.contract.topics import create_topic, delete_topics
+
+OURS = {"max.message.bytes": "4194304"}  # as schemas/topics.toml has it for usage.unique
+
+
+@dataclass
+class Subject:
+    """A log with an empty topic of two partitions."""
+
+    log: Log
+    topic: str = field(default_factory=lambda: f"contract-{uuid4().hex}")
+
+    async def append(self, partition: int, *values: bytes) -> list[int]:
+        """Append in order; the offsets."""
+        return [await self.log.append(self.topic, partition, value) for value in values]
+
+    async def read_all(self, partition: int, offset: int = 0) -> list[Record]:
+        """Everything from an offset on, in as many reads as it takes."""
+        found: list[Record] = []
+        while records := await self.log.read(self.topic, partition, offset):
+            found += records
+            offset = records[-1].offset + 1
+        return found
+
+    async def wait(self) -> None:
+        """Let the log's clock go on."""
+        if isinstance(self.log, MemoryLog):
+            self.log.now_ms += 5
+        else:
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def kafka_log(loop: Loop, servers: Servers) -> Iterator[KafkaLog]:
+    async def made() -> KafkaLog:
+        log = KafkaLog(servers.kafka_bootstrap_servers, "contract")
+        await log.start()
+        return log
+
+    log = loop.run(made())
+    yield log
+    loop.run(log.stop())
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def subject(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield Subject(MemoryLog())
+        return
+    servers: Servers = request.getfixturevalue("servers")
+    subject = Subject(request.getfixturevalue("kafka_log"))
+    loop.run(create_topic(servers.kafka_bootstrap_servers, subject.topic, **OURS))
+    yield subject
+    loop.run(delete_topics(servers.kafka_bootstrap_servers, [subject.topic]))
+
+
+def test_an_empty_partition(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        log, topic = subject.log, subject.topic
+        assert await log.last(topic, 0) is None
+        assert await log.bounds(topic, 0) == (0, 0)
+        assert await log.read(topic, 0, 0) == []
+        assert await log.offset_at(topic, 0, 0) == 0
+
+    loop.run(scenario())
+
+
+def test_offsets_are_dense_and_each_partition_has_its_own(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        assert await subject.append(0, b"a", b"b", b"c") == [0, 1, 2]
+        assert await subject.append(1, b"x") == [0]
+        assert await subject.append(0, b"d") == [3]
+        assert await subject.log.bounds(subject.topic, 0) == (0, 4)
+        assert await subject.log.bounds(subject.topic, 1) == (0, 1)
+
+    loop.run(scenario())
+
+
+def test_what_was_appended_is_read_back_in_order_and_whole(loop: Loop, subject: Subject) -> None:
+    values = [b"", b"\x00\xff binary", b"text", b"x" * 100_000]
+
+    async def scenario() -> None:
+        await subject.append(1, *values)
+        records = await subject.read_all(1)
+        assert [record.value for record in records] == values
+        assert [record.offset for record in records] == [0, 1, 2, 3]
+        assert {(record.partition, record.key) for record in records} == {(1, None)}
+
+    loop.run(scenario())
+
+
+def test_an_append_is_there_for_the_very_next_call(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        for number in range(5):
+            value = str(number).encode()
+            await subject.append(0, value)
+            last = await subject.log.last(subject.topic, 0)
+            assert last is not None
+            assert (last.offset, last.value) == (number, value)
+
+    loop.run(scenario())
+
+
+def test_reads_begin_anywhere_and_go_back_and_forth(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        for partition in (0, 1):
+            await subject.append(partition, *(f"{partition}-{n}".encode() for n in range(10)))
+        for partition, offset in [(0, 7), (1, 0), (0, 0), (0, 9), (1, 3), (1, 2), (0, 2)]:
+            first = (await subject.log.read(subject.topic, partition, offset))[0]
+            assert (first.offset, first.value) == (offset, f"{partition}-{offset}".encode())
+
+    loop.run(scenario())
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 1_000])
+def test_a_read_at_or_beyond_the_end_gives_nothing(
+    loop: Loop, subject: Subject, beyond: int
+) -> None:
+    async def scenario() -> None:
+        await subject.append(0, b"a", b"b")
+        assert await subject.log.read(subject.topic, 0, 2 + beyond) == []
+
+    loop.run(scenario())
+
+
+def test_more_than_one_read_gives_is_read_in_pieces_without_loss(
+    loop: Loop, subject: Subject
+) -> None:
+    async def scenario() -> None:
+        appends = (subject.append(0, str(n).encode().rjust(5_000)) for n in range(1_200))
+        offsets = [offset for [offset] in await asyncio.gather(*appends)]
+        assert sorted(offsets) == list(range(1_200))
+        records = await subject.read_all(0)
+        assert [record.offset for record in records] == list(range(1_200))
+        by_offset = {record.offset: int(record.value or b"") for record in records}
+        assert [by_offset[offset] for offset in offsets] == list(range(1_200))
+
+    loop.run(scenario())
+
+
+def test_the_largest_record_we_write_is_appended_and_read(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        await subject.append(0, b"before", b"y" * 4_000_000, b"after")
+        assert [len(r.value or b"") for r in await subject.read_all(0)] == [6, 4_000_000, 5]
+
+    loop.run(scenario())
+
+
+def test_offset_at_is_the_first_record_at_or_after_an_instant(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        for _ in range(6):
+            await subject.append(0, b"x")
+            await subject.wait()
+        times = [record.timestamp_ms for record in await subject.read_all(0)]
+        instants = {-1, 0, *(at + delta for at in times for delta in (-1, 0, 1))}
+        for instant in instants:
+            expected = next((n for n, at in enumerate(times) if at >= instant), len(times))
+            assert await subject.log.offset_at(subject.topic, 0, instant) == expected
+
+    loop.run(scenario())
+
+
+def test_a_record_that_kafka_refuses_is_reported_and_never_taken_for_written(
+    loop: Loop, servers: Servers
+) -> None:
+    topic = f"contract-{uuid4().hex}"
+    address = servers.kafka_bootstrap_servers
+
+    async def scenario() -> None:
+        await create_topic(address, topic, **{"max.message.bytes": "1000"})
+        log = KafkaLog(address, "contract")
+        await log.start()
+        try:
+            with pytest.raises(AppendFailed, match=topic):
+                await log.append(topic, 0, b"x" * 5_000)
+            assert await log.bounds(topic, 0) == (0, 0)
+        finally:
+            await log.stop()
+            await delete_topics(address, [topic])
+
+    loop.run(scenario())
