@@ -247,6 +247,7 @@ def test_connections_wait_while_the_gateway_is_started_again(
 ) -> None:
     package = tmp_path / "path" / "services"
     package.mkdir(parents=True)
+    (package / "__init__.py").touch()  # a package proper hides the installed one
     (package / "__main__.py").write_text(FAKE_STAGE, "utf-8")
     monkeypatch.chdir(tmp_path)
 
