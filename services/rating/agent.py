@@ -30,8 +30,8 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
         topic_partitions=partitions,
         topic_disable_leader=True,
         web_enabled=False,
-        # Faust makes this folder; nothing is ever kept in it.
-        datadir=Path(tempfile.gettempdir()) / "tollgate-rating",
+        # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
+        datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
         store="memory://",
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=1.0,

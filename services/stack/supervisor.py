@@ -58,15 +58,18 @@ class Supervisor:
         """
         group = [_Kept(program) for program in programs]
         self._groups.append(group)
+        first: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as starting:
                 for kept in group:
                     starting.create_task(self._start_one(kept))
         except* StackError as errors:
-            first: BaseException = errors
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            raise first from None
+            first = errors
+        # Raised out here: what is raised inside `except*` may come out in a group again.
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        if first is not None:
+            raise first
 
     async def failed(self) -> None:
         """Wait for ever; raises when a fault of our own ended the watch over a program."""
