@@ -28,8 +28,23 @@ def decode_json(body: bytes | str) -> Any:
 
 
 def encode_json(value: object) -> bytes:
-    """Encode; Decimal becomes a JSON number (give it `services.domain.number.plain` first)."""
-    return _ENCODER.encode(value)
+    """Encode; Decimal becomes a JSON number with all its digits and no exponent (give it
+    `services.domain.number.plain` first, which takes off zeros at the end)."""
+    encoded = _ENCODER.encode(value)
+    if b"E-" in encoded or b"E+" in encoded:
+        return _ENCODER.encode(_positional(value))
+    return encoded
+
+
+def _positional(value: object) -> object:
+    """The same document with every Decimal in positional notation: 0.0000001, never 1E-7."""
+    if isinstance(value, Decimal):
+        return raw_json(format(value, "f"))
+    if isinstance(value, dict):
+        return {key: _positional(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_positional(part) for part in value]
+    return value
 
 
 def raw_json(text: str | bytes) -> msgspec.Raw:
