@@ -29,13 +29,12 @@ from services.api.usage_values import (
     Series,
     TooManySeries,
     fetch_series,
-    grain_of,
     measure,
     nothing,
     roll_up,
 )
 from services.api.windows import Windows
-from services.domain.meter import Aggregation
+from services.domain.meter import Aggregation, grain_of
 from services.domain.period import Period
 
 # Values of a page; with groups a value is up to 200 numbers.

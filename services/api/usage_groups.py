@@ -27,14 +27,13 @@ from services.api.usage_values import (
     Series,
     TooManySeries,
     fetch_series,
-    grain_of,
     measure,
     measure_page,
     nothing,
     roll_up,
 )
 from services.api.windows import Windows
-from services.domain.meter import Aggregation
+from services.domain.meter import Aggregation, grain_of
 from services.domain.period import Period, month_start, monthly_period
 
 router = APIRouter(tags=["Usage"], route_class=ExactRoute)
@@ -134,7 +133,9 @@ async def _whole(question: _Question, series: list[Series]) -> tuple[list[GroupU
     return items, encode_cursor(last + 1, []) if last + 1 < windows.count else None
 
 
-def _groups(series: list[Series], grain: list[str], body: GroupsQuery) -> dict[Group, list[int]]:
+def _groups(
+    series: list[Series], grain: tuple[str, ...], body: GroupsQuery
+) -> dict[Group, list[int]]:
     """Series by the values of the query's key, those that pass its filters."""
     groups: dict[Group, list[int]] = {}
     key, wanted = body.key, body.wanted

@@ -5,7 +5,7 @@ references. PostgreSQL merges exactly as `services.domain.aggregate` does (numer
 addition; a test compares the two), because the hours of a large query need not travel for that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -95,16 +95,11 @@ async def fetch_series(
 
 
 def roll_up(
-    group: tuple[str | None, ...], grain: list[str], key: list[str]
+    group: tuple[str | None, ...], grain: Sequence[str], key: list[str]
 ) -> tuple[str | None, ...]:
     """The values of a coarser key's properties, in the key's order."""
     by_name = dict(zip(grain, group, strict=True))
     return tuple(by_name[name] for name in key)
-
-
-def grain_of(group_keys: Iterable[Iterable[str]]) -> list[str]:
-    """As `BillableMetric.grain`: the union of the properties, in name order."""
-    return sorted({name for key in group_keys for name in key})
 
 
 async def measure(

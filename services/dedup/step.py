@@ -17,13 +17,13 @@ from services.domain.dedup import REMEMBERED_DAYS, Verdict, digest_of, fingerpri
 from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of
 from services.domain.rejection import Reason
+from services.runtime.ends import last_unique
 from services.runtime.events import Fault, WireEvent, check_event
 from services.runtime.log import RAW, UNIQUE, Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
     RejectedRecord,
     UniqueBatch,
-    decode_unique,
     encode,
 )
 
@@ -58,12 +58,11 @@ class DedupStep:
     async def open(self, partition: int) -> int:
         """Resume after the last range of usage.unique; the first start begins with the log."""
         start, end = await self._log.bounds(RAW, partition)
-        last = await self._log.last(UNIQUE, partition)
+        last = await last_unique(self._log, partition)
         if last is None:
             chain_start = next_offset = start
         else:
-            batch = decode_unique(last.value, f"{UNIQUE}[{partition}]@{last.offset}")
-            chain_start, next_offset = -1, batch.last + 1
+            chain_start, next_offset = -1, last.last + 1
             if next_offset < start:
                 raise ChainBroken(RAW, partition, next_offset, start)
             if next_offset > end:

@@ -5,7 +5,7 @@ included; a property that is JSON null counts as absent.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -72,6 +72,11 @@ class PropertyFilter:
         return self.exists is not False and self.values.passes(text)
 
 
+def grain_of(group_keys: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """The union of the properties in the group keys, in name order."""
+    return tuple(sorted({name for key in group_keys for name in key}))
+
+
 @dataclass(frozen=True, slots=True)
 class BillableMetric:
     """What is counted. `grain` is the union of the properties in the group keys, in name order:
@@ -87,8 +92,7 @@ class BillableMetric:
     grain: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        names = sorted({name for key in self.group_keys for name in key})
-        object.__setattr__(self, "grain", tuple(names))
+        object.__setattr__(self, "grain", grain_of(self.group_keys))
 
     def matches(self, event: UsageEvent) -> bool:
         """Whether the event's type and properties pass every filter."""

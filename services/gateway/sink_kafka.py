@@ -2,7 +2,7 @@
 
 One open batch a partition. The first event put into an empty one starts a short linger; a full
 batch goes at once. A failed batch retires its producer: an idempotent producer that gave a batch
-up cannot go on in that partition, and a retired one can never write late behind a 503's retry.
+up cannot go on in that partition. What a retired one still writes late is a duplicate at worst.
 """
 
 import asyncio

@@ -14,11 +14,11 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.runtime.clock import utc_now
+from services.runtime.ends import last_rated, last_unique
 from services.runtime.json import encode_json
-from services.runtime.log import RATED, RAW, UNIQUE, Log
+from services.runtime.log import RAW, Log
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import DATABASE_AWAY, connect
-from services.runtime.records import decode_rated, decode_unique
 from services.runtime.run_file import environment_of
 from services.runtime.settings import Settings, settings_or_exit
 
@@ -42,8 +42,10 @@ async def collect(log: Log, positions: dict[int, int], partitions: int) -> list[
     lags: list[Lag] = []
     for partition in range(partitions):
         start, end = await log.bounds(RAW, partition)
-        judged = await _end_of_unique(log, partition, start)
-        rated = await _end_of_rated(log, partition, start)
+        unique = await last_unique(log, partition)
+        judged = start if unique is None else unique.last + 1
+        last = await last_rated(log, partition)
+        rated = start if last is None else last.last + 1
         projected = positions.get(partition, start)
         stages = (
             ("dedup", end, judged),
@@ -56,20 +58,6 @@ async def collect(log: Log, positions: dict[int, int], partitions: int) -> list[
             for waited in [await _waited_ms(log, partition, at) if stage_end > at else 0]
         ]
     return lags
-
-
-async def _end_of_unique(log: Log, partition: int, start: int) -> int:
-    last = await log.last(UNIQUE, partition)
-    if last is None:
-        return start
-    return decode_unique(last.value, f"{UNIQUE}[{partition}]@{last.offset}").last + 1
-
-
-async def _end_of_rated(log: Log, partition: int, start: int) -> int:
-    last = await log.last(RATED, partition)
-    if last is None:
-        return start
-    return decode_rated(last.value, f"{RATED}[{partition}]@{last.offset}").last + 1
 
 
 async def _waited_ms(log: Log, partition: int, offset: int) -> int:

@@ -16,6 +16,7 @@ from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
 from services.domain.rating import Rated, rate
 from services.domain.rejection import Rejection
 from services.rating.catalog import CatalogSource
+from services.runtime.ends import last_rated
 from services.runtime.log import RATED, UNIQUE, Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
@@ -23,7 +24,6 @@ from services.runtime.records import (
     RatedBatch,
     RatedRejection,
     UniqueEvents,
-    decode_rated,
     decode_unique,
     decode_unique_events,
     encode,
@@ -51,12 +51,11 @@ class RatingStep:
     async def open(self, partition: int) -> int:
         """Take a partition over: the checkpoint is in the last record of usage.rated. Returns the
         offset of usage.unique to read from."""
-        last = await self._log.last(RATED, partition)
+        last = await last_rated(self._log, partition)
         if last is None:
             state = _Partition(None, 0)
         else:
-            batch = decode_rated(last.value, f"{RATED}[{partition}]@{last.offset}")
-            state = _Partition(batch.last + 1, batch.source_offset + 1)
+            state = _Partition(last.last + 1, last.source_offset + 1)
         self._partitions[partition] = state
         return state.next_source
 
