@@ -168,7 +168,7 @@ def test_a_verdict_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     """Every id looks new."""
     numbers = iter(range(1_000))
     monkeypatch.setattr(
-        "services.dedup.step.digest_of", lambda _: next(numbers).to_bytes(16, "big")
+        "services.dedup.judge.digest_of", lambda _: next(numbers).to_bytes(16, "big")
     )
     pipeline = one_of_each()
     assert pipeline.fates()["duplicates"] == 0
