@@ -22,16 +22,21 @@ async def restore(
     index knows nothing) and so move the index's mark to the end of usage.unique."""
     known = oldest_offset - 1 if mark is None else mark
     offset = await _first_after(log, partition, known)
-    count = 0
+    count, last = 0, -1
     while records := await log.read(UNIQUE, partition, offset):
         for record in records:
             batch = decode_unique(record.value, f"{UNIQUE}[{partition}]@{record.offset}")
+            last = max(last, batch.last)
             if batch.last <= known:
                 continue
             claims = _claims_of(batch)
             await index.restore(partition, batch.last, claims)
             count += len(claims)
         offset = records[-1].offset + 1
+    if 0 <= last <= known:
+        # Every id is forgotten by age, so none was put back; the index must still learn how far
+        # the log was judged, or it would refuse the next range for ever.
+        await index.restore(partition, last, [])
     logger.warning(
         "the index had lost partition %d after raw offset %s; %d ids were put back from %s",
         partition,
