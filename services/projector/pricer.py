@@ -25,9 +25,7 @@ IDLE_WAIT_S = 0.1
 OPEN_PERIODS_EVERY_S = 60.0
 
 
-def price(
-    draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]
-) -> PricedDraft:
+def price(draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]) -> PricedDraft:
     """The document of one draft. `quantities`: invoice id -> billable metric id -> value."""
     priced = price_invoice(draft.plan, quantities.get(draft.invoice_id, {}))
     return PricedDraft(draft.invoice_id, render(draft.plan, priced, draft.period))
