@@ -13,9 +13,7 @@ OTHERS = (
     BillableMetric(UUID(int=3), "peak", Aggregation.MAX, "units"),
     BillableMetric(UUID(int=4), "last", Aggregation.LATEST, "units"),
     BillableMetric(UUID(int=5), "regions", Aggregation.UNIQUE, "region"),
-    BillableMetric(
-        UUID(int=6), "b only", Aggregation.SUM, "units", ValueFilter(frozenset({"b"}))
-    ),
+    BillableMetric(UUID(int=6), "b only", Aggregation.SUM, "units", ValueFilter(frozenset({"b"}))),
 )
 
 

@@ -161,4 +161,3 @@ def check_amounts(servers: Servers, usage: Usage) -> None:
     if found != usage:
         keys = [key for key in {**found, **usage} if found.get(key) != usage.get(key)]
         raise Failure("wrong", f"{keys[0]}: {found.get(keys[0])}, not {usage.get(keys[0])}")
-

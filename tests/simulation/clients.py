@@ -79,14 +79,13 @@ class Clients:
     async def _monthly(self) -> None:
         """Posts ids again after they were, or were not yet, forgotten."""
         first_at_ms = self._world.servers.log.now_ms
-        events = [
-            event for _ in range(3) if (event := self._new_event(ahead=timedelta(hours=23)))
-        ]
+        events = [event for _ in range(3) if (event := self._new_event(ahead=timedelta(hours=23)))]
         await self._deliver(events)
         for age_ms in sorted(self._rng.sample(AGES_MS, 2)):
             log = self._world.servers.log
             await self._scheduler.point(
-                f"waits {age_ms // HOUR_MS} h", ready=lambda until=first_at_ms + age_ms: log.now_ms >= until  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                f"waits {age_ms // HOUR_MS} h",
+                ready=lambda until=first_at_ms + age_ms: log.now_ms >= until,  # type: ignore[misc]  # mypy cannot infer a lambda's default
             )
             oldest = self._world.now() - timedelta(days=34)
             again = [

@@ -91,4 +91,3 @@ class SimulatedProducer:
     def _write(self, partition: int, batch: SimulatedBatch) -> None:
         for key, value in batch.events:
             self._servers.put_raw(partition, key, value)
-

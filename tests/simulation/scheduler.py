@@ -52,7 +52,6 @@ class Process:
         """A task of this process."""
         return self.scheduler.loop.create_task(coroutine, context=self._context)
 
-
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """A task whose end by an error is the end of the process."""
         self.spawn(self._guarded(coroutine))
@@ -113,7 +112,7 @@ class Scheduler:
     def __init__(self, rng: Random, profile: Profile) -> None:
         self.rng = rng
         self.profile = profile
-        self.loop = SimulatedLoop(self._park_timer)
+        self.loop = SimulatedLoop(self._park_timer)  # type: ignore[abstract]  # what is not used
         self.numbers = count()
         self.calm = False  # no more faults: let everything drain
         self.steps = 0

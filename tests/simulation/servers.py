@@ -5,11 +5,11 @@ and one before each answer. What they hold outlives every process.
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from services.dedup.index import Behind, Claim
+from services.dedup.index import Behind, Claim, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.domain.catalog import Catalog
 from services.domain.chain import Range
-from services.domain.dedup import Sighting, Verdict
+from services.domain.dedup import Sighting
 from services.projector.projection import Flush, Position
 from services.projector.projection_memory import MemoryProjection
 from services.runtime.log import RAW, AppendFailed, Record
@@ -133,9 +133,9 @@ class SimulatedIndex:
         *,
         chain_start: int,
         oldest_offset: int,
-    ) -> list[Verdict] | Behind:
+    ) -> Judged | Behind:
         """See SeenIndex."""
-        answer: list[Verdict] | Behind = await self._scheduler.call(
+        answer: Judged | Behind = await self._scheduler.call(
             f"claim [{partition}] {taken.first}..{taken.last}",
             lambda: at_once(
                 self._index.claim(
@@ -150,13 +150,16 @@ class SimulatedIndex:
         )
         return answer
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
         """See SeenIndex."""
-        await self._scheduler.call(
-            f"restore [{partition}] to {last}",
-            lambda: at_once(self._index.restore(partition, last, claims)),
+        behind: Behind | None = await self._scheduler.call(
+            f"restore [{partition}] {taken.first}..{taken.last}",
+            lambda: at_once(self._index.restore(partition, taken, claims, anew=anew)),
             ConnectionError,
         )
+        return behind
 
 
 class SimulatedProjection:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from unittest.mock import patch
 
-from services.gateway import sink_kafka
 from tests.simulation import stages
 from tests.simulation.catalogs import changed_catalog, first_catalog
 from tests.simulation.checks import check
@@ -19,6 +19,8 @@ from tests.simulation.scheduler import Failure, Process, Scheduler
 from tests.simulation.servers import Servers
 from tests.simulation.stages import Gateway, World
 
+# What the gateway's sink makes its producers of.
+_PRODUCER = "services.gateway.sink_kafka.AIOKafkaProducer"
 START_MS = 1_795_000_000_000
 # A run of faults ends after this many steps, whatever clients still want to send.
 STEPS_MAX = 1_500
@@ -72,8 +74,6 @@ class Simulation:
     def run(self) -> Outcome:
         """Faults, then calm, then the checks."""
         asyncio._set_running_loop(self.scheduler.loop)
-        producer = sink_kafka.AIOKafkaProducer
-        sink_kafka.AIOKafkaProducer = partial(SimulatedProducer, self.servers)
         halts = _Halts(self.halts)
         logger = logging.getLogger("services")
         logger.addHandler(halts)
@@ -81,13 +81,13 @@ class Simulation:
         logger.setLevel(logging.ERROR)
         failure = None
         try:
-            self._run()
+            with patch(_PRODUCER, partial(SimulatedProducer, self.servers)):
+                self._run()
         except Failure as found:
             failure = found
         finally:
             logger.removeHandler(halts)
             logger.setLevel(level)
-            sink_kafka.AIOKafkaProducer = producer
             self.scheduler.loop.forget()
             asyncio._set_running_loop(None)
         return Outcome(

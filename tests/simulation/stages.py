@@ -120,9 +120,7 @@ async def projector(world: World, process: Process) -> None:
     await work(world, process, RATED, ProjectorStep(projection, lambda: None))
 
 
-async def work(
-    world: World, process: Process, topic: str, step: DedupStep | ProjectorStep
-) -> None:
+async def work(world: World, process: Process, topic: str, step: DedupStep | ProjectorStep) -> None:
     """A worker over a step."""
     consumer = SimulatedConsumer(world.servers, topic, world.groups[process.stage], process)
     worker = Worker(consumer, topic=topic, records_max=1_000, step=step)
