@@ -1,9 +1,7 @@
 """The contract of the index of seen ids, in memory and in Redis: verdicts, the mark, restoring."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -13,31 +11,11 @@ from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
 from services.domain.dedup import Verdict, digest_of
-from tests.conftest import Servers
 from tests.contract.conftest import Loop
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEDS = range(12)
 Answer = list[Verdict] | Behind
-
-
-@pytest.fixture(scope="module")
-def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
-    client = Redis.from_url(servers.redis_url)
-    yield client
-    loop.run(client.aclose())
-
-
-async def forget(redis: Redis, namespace: str) -> None:
-    async for key in redis.scan_iter(match=f"{namespace}*"):
-        await redis.delete(key)
-
-
-@pytest.fixture
-def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
-    namespace = f"contract-{uuid4().hex}"
-    yield RedisSeenIndex(redis, namespace)
-    loop.run(forget(redis, namespace))
 
 
 @dataclass
