@@ -27,6 +27,9 @@ COMMANDS = {
     "projector": Command("services.projector.__main__", "the projector and the pricing of drafts"),
     "lag": Command("services.ops.lag", "how far each stage is behind, by partition"),
     "replay": Command("services.replay.main", "count the log again, compare, promote, roll back"),
+    "verify": Command(
+        "services.ops.verify", "whether every event is accounted for; --deep: exactly"
+    ),
     "token": Command("services.ops.token", "create API tokens"),
     "init": Command("services.ops.init", "create the topics and migrate the database"),
 }
