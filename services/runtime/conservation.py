@@ -7,6 +7,7 @@ meanwhile can only make more in flight, never less than none.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from uuid import UUID
 
 import asyncpg
 
@@ -17,19 +18,19 @@ from services.runtime.records import decode_rated, decode_unique
 
 _POSITIONS = """
 SELECT p.partition, p.first_raw_offset AS first_raw, p.next_raw_offset AS next_raw,
-    p.next_rated_offset AS next_rated, p.counted, p.duplicates, p.conflicts, p.rejected, p.unmatched,
-    r.refused_by_dedup, r.refused_by_metrics, r.refused_outside
+    p.next_rated_offset AS next_rated, p.counted, p.duplicates, p.conflicts, p.rejected,
+    p.unmatched, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside
 FROM projection_position p,
 LATERAL (SELECT
-    count(*) FILTER (WHERE e.metric_id = '00000000-0000-0000-0000-000000000000') AS refused_by_dedup,
-    count(DISTINCT e.raw_offset)
-      FILTER (WHERE e.metric_id <> '00000000-0000-0000-0000-000000000000') AS refused_by_metrics,
+    count(*) FILTER (WHERE e.metric_id = $2) AS refused_by_dedup,
+    count(DISTINCT e.raw_offset) FILTER (WHERE e.metric_id <> $2) AS refused_by_metrics,
     count(*) FILTER (WHERE e.raw_offset < p.first_raw_offset OR e.raw_offset >= p.next_raw_offset)
       AS refused_outside
   FROM rejected_event e WHERE e.generation = p.generation AND e.partition = p.partition) AS r
 WHERE p.generation = $1
 """
 _CONFLICTS = "SELECT partition, count(*) FROM conflicting_event WHERE generation = $1 GROUP BY 1"
+_NO_METRIC = UUID(int=0)  # of a rejection that no metric made
 _LIVE = "SELECT generation FROM live_generation"
 
 
@@ -61,7 +62,7 @@ async def read_projected(connection: asyncpg.Connection) -> tuple[int, dict[int,
     conflicts: dict[int, int] = {}
     if keeps:
         conflicts = dict(await connection.fetch(_CONFLICTS, generation))
-    rows = await connection.fetch(_POSITIONS, generation)
+    rows = await connection.fetch(_POSITIONS, generation, _NO_METRIC)
     held: dict[int, Projected] = {}
     for row in rows:
         columns = dict(row)

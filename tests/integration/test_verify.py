@@ -5,7 +5,6 @@ tampered with is found and named. Everything is put back, so the tests may run i
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -62,7 +61,7 @@ def put_foreign(tollgate: Tollgate, records: list[tuple[int, bytes | None, bytes
 
 
 @pytest.fixture(scope="module")
-def billed(tollgate: Tollgate) -> Iterator[Billed]:
+def billed(tollgate: Tollgate) -> Billed:
     """Traffic with every fate: counted, duplicate, conflict, refused by a metric, junk."""
     billed = tollgate.billed("0.01", group_keys=[["region"]])
     name = uuid4().hex[:8]
@@ -86,7 +85,7 @@ def billed(tollgate: Tollgate) -> Iterator[Billed]:
     wrong = (partition_of("x", partitions) + 1) % partitions
     put_foreign(tollgate, [(0, None, b"junk"), (0, b"k", b'{"x": "\xff"}'), (wrong, b"x", b"{}")])
     tollgate.settled(billed, 60 * 59 // 2 + 30)
-    yield billed
+    return billed
 
 
 def test_traffic_with_every_fate_adds_up(tollgate: Tollgate, billed: Billed) -> None:
