@@ -19,6 +19,7 @@ from services.domain.partition import partition_of
 from services.domain.rejection import Reason
 from services.runtime.ends import last_unique
 from services.runtime.events import Fault, WireEvent, check_event
+from services.runtime.failpoint import reach
 from services.runtime.log import RAW, UNIQUE, Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
@@ -109,6 +110,7 @@ class DedupStep:
             else:
                 rejected.append(_rejected(record, taken.first, *event))
         verdicts = await self._judge(partition, state, taken, claims)
+        reach("after_claim")
         batch = UniqueBatch(
             format=FORMAT_VERSION,
             partition=partition,
@@ -125,7 +127,9 @@ class DedupStep:
             conflicts=_offsets(taken, claims, verdicts, Verdict.CONFLICT),
             rejected=rejected,
         )
+        reach("before_send")
         await self._log.append(UNIQUE, partition, encode(batch))
+        reach("after_send")
         state.next_offset = taken.last + 1
 
     async def _judge(

@@ -14,6 +14,7 @@ from services.domain.aggregate import Aggregate, AggregateKey, hour_start
 from services.domain.period import month_start
 from services.projector.projection import Flush, Position, PositionMoved
 from services.runtime.clock import utc_now
+from services.runtime.failpoint import reach
 from services.runtime.json import encode_json
 from services.runtime.records import instant_of
 
@@ -104,6 +105,7 @@ class PostgresProjection:
             await _add_distinct(connection, hours)
             await _add_rejections(connection, flush)
             await _mark_stale(connection, flush)
+            reach("before_commit")
 
     async def _know_series(self, keys: Iterable[SeriesKey]) -> None:
         """Series are made before and outside the transaction: one that stays unused is harmless,

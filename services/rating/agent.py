@@ -13,6 +13,7 @@ from typing import Any
 import faust
 
 from services.rating.step import RatingStep
+from services.runtime.failpoint import reach
 from services.runtime.log import UNIQUE, Record
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
     @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
         async for event in stream.events():
+            reach("after_poll")
             message = event.message
             record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
             try:

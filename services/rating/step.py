@@ -17,6 +17,7 @@ from services.domain.rating import Rated, rate
 from services.domain.rejection import Rejection
 from services.rating.catalog import CatalogSource
 from services.runtime.ends import last_rated
+from services.runtime.failpoint import reach
 from services.runtime.log import RATED, UNIQUE, Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
@@ -97,7 +98,9 @@ class RatingStep:
         if not isinstance(step, Repeat):
             self._catalog = await self._catalogs.current(self._catalog)
             rated = _rated_batch(batch, step.range, record, self._catalog)
+            reach("before_send")
             await self._log.append(RATED, record.partition, encode(rated))
+            reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1
 

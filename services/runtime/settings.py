@@ -5,6 +5,7 @@ No other module of the stages reads the environment.
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -109,6 +110,13 @@ class Settings(BaseModel):
             description="how long usage.raw is kept; longer than the 34 days of dedup",
         ),
     ] = 40
+    failpoint_dir: Annotated[
+        Path | None,
+        Field(
+            alias="TOLLGATE_FAILPOINT_DIR",
+            description="for tests only: a folder whose files make this process kill itself",
+        ),
+    ] = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.domain.chain import ChainBroken
+from services.runtime.failpoint import reach
 from services.runtime.log import Record
 from services.runtime.log_kafka import RECORD_BYTES_MAX, as_record
 
@@ -135,6 +136,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 for place, batch in fetched.items()
                 if place in held and batch
             }
+            reach("after_poll")
             for broken in await self._step.process(records):
                 await self._doubt(broken)
             positions = {
