@@ -43,7 +43,7 @@ _NAMED = f"""{_COLUMNS}
 """
 _USED = f"""{_COLUMNS}
     FROM (SELECT DISTINCT r.customer_id, s.metric_id
-        FROM customer_reference r JOIN usage_series s ON s.reference = r.reference
+        FROM customer_reference r JOIN live_series s ON s.reference = r.reference
         WHERE ($4::uuid[] IS NULL OR r.customer_id = ANY($4))
         AND ($5::uuid[] IS NULL OR s.metric_id = ANY($5))
         AND (EXISTS (SELECT FROM usage_hour h WHERE h.series_id = s.id

@@ -75,7 +75,7 @@ async def fetch_series(
     """Every series of these customers under these metrics; raises TooManySeries."""
     rows = await connection.fetch(
         "SELECT s.id, r.customer_id, s.metric_id, s.group_values FROM customer_reference r"
-        " JOIN usage_series s ON s.reference = r.reference"
+        " JOIN live_series s ON s.reference = r.reference"
         " WHERE r.customer_id = ANY($1) AND s.metric_id = ANY($2) LIMIT $3",
         customer_ids,
         metric_ids,

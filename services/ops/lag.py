@@ -115,7 +115,10 @@ async def measure(settings: Settings) -> list[Lag]:
 
 
 async def _positions(connection: asyncpg.Connection) -> dict[int, int]:
-    rows = await connection.fetch("SELECT partition, next_raw_offset FROM projection_position")
+    rows = await connection.fetch(
+        "SELECT partition, next_raw_offset FROM projection_position"
+        " WHERE generation = (SELECT generation FROM live_generation)"
+    )
     return {row["partition"]: row["next_raw_offset"] for row in rows}
 
 

@@ -16,6 +16,7 @@ from services.domain.period import Period, month_start, monthly_period, next_mon
 from services.domain.plan import Plan
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
 from services.projector.plans_postgres import PlanShelf
+from services.projector.projection_postgres import LIVE_HELD
 from services.projector.quantities_postgres import read_quantities
 
 _TAKE = """
@@ -74,7 +75,7 @@ ORDER BY i.id FOR UPDATE OF i
 # What is accepted up to as_of is in the draft: the partition that lags most says how far.
 _WRITE = """
 UPDATE invoice SET document = w.document::jsonb, priced_at = $3,
-    as_of = coalesce((SELECT min(ingested_to) FROM projection_position), $3),
+    as_of = coalesce((SELECT min(ingested_to) FROM projection_position WHERE generation = $4), $3),
     catalog_version = (SELECT version FROM catalog_version)
 FROM unnest($1::uuid[], $2::text[]) AS w(id, document)
 WHERE invoice.id = w.id
@@ -100,9 +101,10 @@ class PostgresDrafts:
     async def take(self, count_max: int) -> AsyncIterator[DraftBatch]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
+            live = await connection.fetchval(LIVE_HELD)
             marks = await connection.fetch(_TAKE, count_max)
             drafts = await self._lock(connection, marks) if marks else []
-            yield _PostgresDraftBatch(connection, len(marks), drafts)
+            yield _PostgresDraftBatch(connection, live, len(marks), drafts)
 
     async def open_periods(self, now: datetime) -> int:
         """See Drafts."""
@@ -163,9 +165,14 @@ class _PostgresDraftBatch:
     """See `services.projector.drafts.DraftBatch`."""
 
     def __init__(
-        self, connection: asyncpg.Connection, taken: int, drafts: Sequence[StaleDraft]
+        self,
+        connection: asyncpg.Connection,
+        generation: int,
+        taken: int,
+        drafts: Sequence[StaleDraft],
     ) -> None:
         self._connection = connection
+        self._generation = generation
         self._taken = taken
         self._drafts = drafts
 
@@ -181,7 +188,7 @@ class _PostgresDraftBatch:
 
     async def quantities(self) -> Mapping[UUID, Mapping[UUID, Decimal]]:
         """See DraftBatch."""
-        return await read_quantities(self._connection, self._drafts)
+        return await read_quantities(self._connection, self._drafts, self._generation)
 
     async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
         """See DraftBatch."""
@@ -190,4 +197,5 @@ class _PostgresDraftBatch:
             [draft.invoice_id for draft in priced],
             [draft.document.decode() for draft in priced],
             priced_at,
+            self._generation,
         )

@@ -28,7 +28,7 @@ SELECT w.invoice_id, s.metric_id, m.aggregation_type,
         u.latest_offset DESC))[1] AS latest
 FROM wanted w
 JOIN customer_reference r ON r.customer_id = w.customer_id
-JOIN usage_series s ON s.reference = r.reference
+JOIN usage_series s ON s.generation = $5 AND s.reference = r.reference
 JOIN billable_metric m ON m.id = s.metric_id
 JOIN {table} u ON u.series_id = s.id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
 GROUP BY w.invoice_id, s.metric_id, m.aggregation_type
@@ -39,7 +39,7 @@ SELECT w.invoice_id, s.metric_id, count(DISTINCT d.value) AS distinct_values
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
   AS w(invoice_id, customer_id, starts_at, ends_at)
 JOIN customer_reference r ON r.customer_id = w.customer_id
-JOIN usage_series s ON s.reference = r.reference
+JOIN usage_series s ON s.generation = $5 AND s.reference = r.reference
 JOIN usage_distinct d ON d.series_id = s.id
   AND d.starts_at >= w.starts_at AND d.starts_at < w.ends_at
 GROUP BY w.invoice_id, s.metric_id
@@ -50,7 +50,7 @@ SELECT DISTINCT ON (w.invoice_id, s.metric_id) w.invoice_id, s.metric_id, u.late
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
   AS w(invoice_id, customer_id, starts_at, ends_at)
 JOIN customer_reference r ON r.customer_id = w.customer_id
-JOIN usage_series s ON s.reference = r.reference
+JOIN usage_series s ON s.generation = $5 AND s.reference = r.reference
 JOIN usage_hour u ON u.series_id = s.id AND u.starts_at < w.starts_at AND u.latest_at IS NOT NULL
 ORDER BY w.invoice_id, s.metric_id, u.latest_at DESC, u.latest_partition DESC, u.latest_offset DESC
 """
@@ -60,9 +60,9 @@ Columns = tuple[list[object], list[object], list[object], list[object]]
 
 
 async def read_quantities(
-    connection: asyncpg.Connection, drafts: Sequence[StaleDraft]
+    connection: asyncpg.Connection, drafts: Sequence[StaleDraft], generation: int
 ) -> Mapping[UUID, Mapping[UUID, Decimal]]:
-    """Invoice id -> metric id -> metered value; metrics without usage are absent."""
+    """Invoice id -> metric id -> value in a generation; metrics without usage are absent."""
     quantities: Quantities = {}
     incremental: set[UUID] = set()
     distinct: set[UUID] = set()
@@ -70,7 +70,7 @@ async def read_quantities(
         part = [draft for draft in drafts if draft.whole_month is whole]
         if not part:
             continue
-        for row in await connection.fetch(_TOTALS.format(table=table), *_columns(part)):
+        for row in await connection.fetch(_TOTALS.format(table=table), *_columns(part), generation):
             value = _value(row)
             quantities.setdefault(row["invoice_id"], {})[row["metric_id"]] = value
             if row["aggregation_type"] == Aggregation.LATEST:
@@ -79,11 +79,11 @@ async def read_quantities(
                 distinct.add(row["invoice_id"])
     if distinct:
         part = [draft for draft in drafts if draft.invoice_id in distinct]
-        for row in await connection.fetch(_DISTINCT, *_columns(part)):
+        for row in await connection.fetch(_DISTINCT, *_columns(part), generation):
             quantities[row["invoice_id"]][row["metric_id"]] = Decimal(row["distinct_values"])
     if incremental:
         part = [draft for draft in drafts if draft.invoice_id in incremental]
-        for row in await connection.fetch(_LATEST_BEFORE, *_columns(part)):
+        for row in await connection.fetch(_LATEST_BEFORE, *_columns(part), generation):
             of_invoice = quantities[row["invoice_id"]]
             if row["metric_id"] in of_invoice:
                 of_invoice[row["metric_id"]] = subtract(of_invoice[row["metric_id"]], row["latest"])

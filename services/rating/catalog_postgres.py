@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import asyncpg
 
 from services.domain.catalog import Catalog
-from services.domain.meter import Aggregation, BillableMetric, PropertyFilter, ValueFilter
-from services.runtime.json import decode_json
+from services.runtime.metric_rows import COLUMNS, metric
 from services.runtime.postgres import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
@@ -42,34 +40,9 @@ class PostgresCatalogSource:
         ):
             version = await connection.fetchval("SELECT version FROM catalog_version")
             rows = await connection.fetch(
-                "SELECT id, name, aggregation_type, aggregation_key, event_type_filter,"
-                " property_filters, group_keys FROM billable_metric"
+                f"SELECT {COLUMNS} FROM billable_metric"  # noqa: S608 (a constant)
                 " WHERE archived_at IS NULL ORDER BY ordinal"
             )
-        catalog = Catalog(version, tuple(_metric(row) for row in rows))
+        catalog = Catalog(version, tuple(metric(row) for row in rows))
         logger.info("catalog version %d: %d metrics", version, len(rows))
         return catalog
-
-
-def _metric(row: asyncpg.Record) -> BillableMetric:
-    return BillableMetric(
-        id=row["id"],
-        name=row["name"],
-        aggregation=Aggregation(row["aggregation_type"]),
-        aggregation_key=row["aggregation_key"],
-        event_types=_values(_json(row["event_type_filter"]) or {}),
-        property_filters=tuple(
-            PropertyFilter(rule["name"], rule.get("exists"), _values(rule))
-            for rule in _json(row["property_filters"]) or ()
-        ),
-        group_keys=tuple(tuple(key) for key in _json(row["group_keys"]) or ()),
-    )
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else decode_json(text)
-
-
-def _values(rule: dict[str, Any]) -> ValueFilter:
-    allowed, refused = rule.get("in_values"), rule.get("not_in_values")
-    return ValueFilter(None if allowed is None else frozenset(allowed), frozenset(refused or ()))

@@ -40,7 +40,7 @@ async def _store(
     reference, group, start = key
     series = await api.pool.fetchval(
         "INSERT INTO usage_series (reference, metric_id, group_values) VALUES ($1, $2, $3)"
-        " ON CONFLICT (reference, metric_id, group_values) DO UPDATE SET reference = $1"
+        " ON CONFLICT (generation, reference, metric_id, group_values) DO UPDATE SET reference = $1"
         " RETURNING id",
         reference,
         metric,
