@@ -64,7 +64,10 @@ async def run(tollgate: Tollgate, world: World, *, seed: int, seconds: float, ra
     """Load and faults for `seconds`, at `rate` events/s; then the verdict."""
     name = f"chaos-{seed}-{uuid4().hex[:6]}"
     # One metric a customer, so that a draft's quantity is the sum of that customer's batches.
-    customers = [tollgate.billed(group_keys=[["region"]]) for _ in range(CUSTOMERS)]
+    exact = [{"name": name, "exists": True} for name in ("bytes", "region")]
+    customers = [
+        tollgate.billed(property_filters=exact, group_keys=[["region"]]) for _ in range(CUSTOMERS)
+    ]
     connection = tollgate.run
     load = Load(
         world.api_urls,
