@@ -4,6 +4,7 @@ with 1 when an event was lost or doubled, and says which, under which seed and a
 
 import argparse
 import asyncio
+import logging
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=500, help="events a second")
     parser.add_argument("--keep", type=Path, help="an empty folder, kept with all logs and data")
     options = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # Kafka goes away on purpose
     with tempfile.TemporaryDirectory(prefix="tollgate-chaos-") as directory:
         data_dir = options.keep or Path(directory)
         failpoints = data_dir / "failpoints"
