@@ -48,6 +48,10 @@ class PositionMoved(Exception):
     """Another projector applied a range meanwhile: nothing of the flush was applied."""
 
 
+class GenerationDropped(Exception):
+    """The generation to be written was dropped: nothing can be counted into it any more."""
+
+
 class Projection(Protocol):
     """Where the projector writes. Raises the adapter's connection errors."""
 
@@ -57,5 +61,5 @@ class Projection(Protocol):
 
     async def apply(self, flush: Flush) -> None:
         """Apply a flush in one transaction; raises PositionMoved when any position is not as
-        expected, and then applies nothing."""
+        expected, and then applies nothing; GenerationDropped where the generation is gone."""
         ...

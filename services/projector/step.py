@@ -6,12 +6,12 @@ compare-and-set; 4. move on. A crash anywhere repeats ranges that the positions 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from services.domain.aggregate import Aggregate, AggregateKey, Latest
-from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
-from services.projector.projection import Advance, Flush, Position, PositionMoved, Projection
+from services.domain.chain import ChainBroken
+from services.projector.merge import merge_range
+from services.projector.projection import Flush, Position, PositionMoved, Projection
 from services.runtime.failpoint import reach
 from services.runtime.log import RATED, Record
-from services.runtime.records import RatedAggregate, RatedBatch, decode_rated, instant_of
+from services.runtime.records import decode_rated
 
 
 class ProjectorStep:
@@ -67,57 +67,4 @@ class ProjectorStep:
         next_raw = None if position is None else position.next_raw
         for record in records:
             batch = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
-            if next_raw is None and record.offset != 0:
-                raise ChainBroken(RATED, partition, 0, batch.first)
-            arrived = Range(batch.first, batch.last)
-            step = link(next_raw, arrived)
-            if isinstance(step, Repeat):
-                continue
-            if isinstance(step, Gap):
-                raise ChainBroken(RATED, partition, step.expected, step.found)
-            # Two raters cut the same prefix of usage.unique at the same offsets (DESIGN section
-            # 2), so a range is new as a whole or not at all.
-            assert step.range == arrived, f"{RATED}[{partition}]@{record.offset} overlaps"
-            _take(flush, position, batch, record.offset)
-            next_raw = batch.last + 1
-
-
-def _take(flush: Flush, position: Position | None, batch: RatedBatch, offset: int) -> None:
-    advance = flush.advances.get(batch.partition)
-    if advance is None:
-        advance = flush.advances[batch.partition] = Advance(
-            expected=position,
-            first_raw=batch.first,
-            next_raw=batch.first,
-            next_rated=offset,
-            ingested_to=instant_of(batch.ingested_to_ms),
-            catalog_version=batch.catalog_version,
-        )
-    advance.next_raw = batch.last + 1
-    advance.next_rated = offset + 1
-    advance.ingested_to = instant_of(batch.ingested_to_ms)
-    advance.catalog_version = batch.catalog_version
-    advance.counted += batch.counted
-    advance.duplicates += batch.duplicates
-    advance.conflicts += batch.conflicts
-    advance.rejected += batch.rejected
-    advance.unmatched += batch.unmatched
-    flush.rejections += [
-        (batch.partition, batch.catalog_version, rejection) for rejection in batch.rejections
-    ]
-    for part in batch.aggregates:
-        key = AggregateKey(part.reference, part.metric_id, tuple(part.group), part.hour)
-        held = flush.aggregates.get(key)
-        if held is None:
-            flush.aggregates[key] = _aggregate(batch.partition, part)
-        else:
-            held.merge(_aggregate(batch.partition, part))
-
-
-def _aggregate(partition: int, part: RatedAggregate) -> Aggregate:
-    latest = None
-    if part.latest_at is not None:
-        assert part.latest_offset is not None
-        assert part.latest is not None
-        latest = Latest(part.latest_at, partition, part.latest_offset, part.latest)
-    return Aggregate(part.count, part.total, part.peak, latest, set(part.distinct))
+            next_raw = merge_range(flush, position, next_raw, batch, record.offset)

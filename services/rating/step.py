@@ -8,27 +8,14 @@ itself and reads what is missing, so nothing depends on committed offsets.
 import logging
 from dataclasses import dataclass
 
-import msgspec
-
-from services.domain.aggregate import Aggregate, AggregateKey
 from services.domain.catalog import Catalog
 from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
-from services.domain.rating import Rated, rate
-from services.domain.rejection import Rejection
 from services.rating.catalog import CatalogSource
+from services.rating.fold import rated_batch
 from services.runtime.ends import last_rated
 from services.runtime.failpoint import reach
 from services.runtime.log import RATED, UNIQUE, Log, Record
-from services.runtime.records import (
-    FORMAT_VERSION,
-    RatedAggregate,
-    RatedBatch,
-    RatedRejection,
-    UniqueEvents,
-    decode_unique,
-    decode_unique_events,
-    encode,
-)
+from services.runtime.records import decode_unique_events, encode
 
 logger = logging.getLogger(__name__)
 
@@ -97,96 +84,9 @@ class RatingStep:
             raise ChainBroken(UNIQUE, record.partition, step.expected, step.found)
         if not isinstance(step, Repeat):
             self._catalog = await self._catalogs.current(self._catalog)
-            rated = _rated_batch(batch, step.range, record, self._catalog)
+            rated = rated_batch(record, batch, step.range, self._catalog)
             reach("before_send")
             await self._log.append(RATED, record.partition, encode(rated))
             reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1
-
-
-def _rated_batch(batch: UniqueEvents, fresh: Range, record: Record, catalog: Catalog) -> RatedBatch:
-    """Fold the fresh part of a record; every raw offset in it gets exactly one fate."""
-    trim = fresh.first - batch.first
-    offsets = [batch.first + offset for offset in batch.offsets]
-    events = [
-        (offset, event)
-        for offset, event in zip(offsets, batch.events, strict=True)
-        if offset >= fresh.first
-    ]
-    rated = rate(batch.partition, events, catalog)
-    assert rated.counted + rated.rejected == len(events)
-    malformed = [rejection for rejection in batch.rejected if rejection.offset >= trim]
-    rejections = [
-        RatedRejection(
-            offset=batch.first + rejection.offset,
-            reason=rejection.reason,
-            detail=rejection.detail,
-            metric_id=None,
-            key=rejection.key,
-            value=rejection.value,
-            ingested_at_ms=rejection.ingested_at_ms,
-        )
-        for rejection in malformed
-    ]
-    rejections += _refused(batch, rated, record)
-    return RatedBatch(
-        format=FORMAT_VERSION,
-        partition=batch.partition,
-        first=fresh.first,
-        last=fresh.last,
-        source_offset=record.offset,
-        ingested_to_ms=batch.ingested_to_ms,
-        catalog_version=catalog.version,
-        counted=rated.counted,
-        duplicates=fresh.size - len(events) - len(malformed),
-        conflicts=sum(offset >= trim for offset in batch.conflicts),
-        rejected=rated.rejected + len(malformed),
-        unmatched=rated.unmatched,
-        aggregates=[_wire(key, aggregate) for key, aggregate in rated.aggregates.items()],
-        rejections=rejections,
-    )
-
-
-def _refused(batch: UniqueEvents, rated: Rated, record: Record) -> list[RatedRejection]:
-    """Rejections by a metric, with the event's own bytes from the record."""
-    if not rated.rejections:
-        return []
-    raw = decode_unique(record.value, UNIQUE)
-    events: dict[int, msgspec.Raw] = {
-        raw.first + offset: event for offset, event in zip(raw.offsets, raw.events, strict=True)
-    }
-    keys = {
-        batch.first + offset: event.transaction_id.encode()
-        for offset, event in zip(batch.offsets, batch.events, strict=True)
-    }
-
-    def refusal(rejection: Rejection) -> RatedRejection:
-        return RatedRejection(
-            offset=rejection.offset,
-            reason=rejection.reason.value,
-            detail=rejection.detail,
-            metric_id=rejection.metric_id,
-            key=keys[rejection.offset],
-            value=bytes(events[rejection.offset]),
-            ingested_at_ms=batch.ingested_to_ms,
-        )
-
-    return [refusal(rejection) for rejection in rated.rejections]
-
-
-def _wire(key: AggregateKey, aggregate: Aggregate) -> RatedAggregate:
-    latest = aggregate.latest
-    return RatedAggregate(
-        reference=key.reference,
-        metric_id=key.metric_id,
-        group=list(key.group),
-        hour=key.hour,
-        count=aggregate.count,
-        total=aggregate.total,
-        peak=aggregate.peak,
-        latest_at=None if latest is None else latest.occurred_at,
-        latest_offset=None if latest is None else latest.offset,
-        latest=None if latest is None else latest.value,
-        distinct=sorted(aggregate.distinct),
-    )

@@ -1,0 +1,186 @@
+"""Judges ranges of one partition: check every record, claim its id, build the usage.unique record.
+
+Shared by the live stage and by a replay that deduplicates afresh with an index of its own. Never
+writes the log and never decides where a range begins or ends; the verdict on an event depends on
+the log alone, so it is the same however the log is cut into ranges.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from services.dedup.index import Behind, Claim, SeenIndex
+from services.domain.chain import Range
+from services.domain.dedup import REMEMBERED_DAYS, Verdict, digest_of, fingerprint_of
+from services.domain.event import EVENT_BYTES_MAX
+from services.domain.partition import partition_of
+from services.domain.rejection import Reason
+from services.runtime.events import Fault, WireEvent, check_event
+from services.runtime.failpoint import reach
+from services.runtime.log import RAW, Log, Record
+from services.runtime.records import FORMAT_VERSION, RejectedRecord, UniqueBatch
+
+# One Redis call and one Kafka record a range: large enough that their cost vanishes.
+RANGE_EVENTS_MAX = 1_000
+# Below the 4 MiB of a usage.unique record, base64 of a rejected 1 MiB record included.
+RANGE_BYTES_MAX = 1_000_000
+_HOUR_MS = 60 * 60 * 1000
+_REMEMBERED_MS = REMEMBERED_DAYS * 24 * _HOUR_MS
+_JSON_SPACE = b" \t\r\n"
+
+
+class Restore(Protocol):
+    """What to do when the index has forgotten: put its ids back, and so move its mark."""
+
+    async def __call__(self, mark: int | None, oldest_offset: int) -> None:
+        """Put back every unique sighting after raw offset `mark`, or all since `oldest_offset`
+        when `mark` is None: the index knows nothing of the partition.
+
+        From raw records this takes judging them again from where the chain began: a repeat looks
+        like a first sighting to whoever begins after the first one.
+        """
+        ...
+
+
+class RangeJudge:
+    """Judges the ranges of one partition, one after the other, in the order of the log."""
+
+    def __init__(
+        self,
+        log: Log,
+        index: SeenIndex,
+        restore: Restore,
+        *,
+        partition: int,
+        partition_count: int,
+        chain_start: int,
+    ) -> None:
+        """`chain_start`: the raw offset at which an index that knows nothing is no loss, because
+        nothing was judged before it; -1 when there is none."""
+        self._log = log
+        self._index = index
+        self._restore = restore
+        self._partition = partition
+        self._partition_count = partition_count
+        self._chain_start = chain_start
+        # The window's start moves by whole hours of the log's own time, so it is looked up rarely
+        # and two workers judge alike.
+        self._window_hour = -1
+        self._oldest_offset = 0
+
+    async def judge(self, records: Sequence[Record]) -> UniqueBatch:
+        """The fates of a range: consecutive raw records, at least one, all within one hour of the
+        log's time (see `ranges_of`). Asking again gives the same answer. Raises what the index,
+        the log and `restore` raise."""
+        await self._move_window(records)
+        taken = Range(records[0].offset, records[-1].offset)
+        claims: list[Claim] = []
+        contents: list[bytes] = []
+        rejected: list[RejectedRecord] = []
+        for record in records:
+            content = (record.value or b"").strip(_JSON_SPACE)
+            event = self._event_of(record, content)
+            if isinstance(event, WireEvent):
+                digest = digest_of(event.transaction_id)
+                claims.append(Claim(digest, record.offset, fingerprint_of(content)))
+                contents.append(content)
+            else:
+                rejected.append(_rejected(record, taken.first, *event))
+        verdicts = await self._verdicts(taken, claims)
+        reach("after_claim")
+        return UniqueBatch(
+            format=FORMAT_VERSION,
+            partition=self._partition,
+            first=taken.first,
+            last=taken.last,
+            ingested_from_ms=records[0].timestamp_ms,
+            ingested_to_ms=records[-1].timestamp_ms,
+            offsets=_offsets(taken, claims, verdicts, Verdict.UNIQUE),
+            events=[
+                msgspec.Raw(content)
+                for content, verdict in zip(contents, verdicts, strict=True)
+                if verdict is Verdict.UNIQUE
+            ],
+            conflicts=_offsets(taken, claims, verdicts, Verdict.CONFLICT),
+            rejected=rejected,
+        )
+
+    async def _verdicts(self, taken: Range, claims: Sequence[Claim]) -> list[Verdict]:
+        for _ in range(2):
+            answer = await self._index.claim(
+                self._partition,
+                taken,
+                claims,
+                chain_start=self._chain_start,
+                oldest_offset=self._oldest_offset,
+            )
+            if not isinstance(answer, Behind):
+                return answer
+            await self._restore(answer.mark, self._oldest_offset)
+        raise RuntimeError(
+            f"the index of partition {self._partition} lost its mark while it was being restored"
+            f" to {taken.first - 1}; is something else deleting keys in this Redis?"
+        )
+
+    async def _move_window(self, records: Sequence[Record]) -> None:
+        hour = _hour_of(records[0])
+        assert hour == _hour_of(records[-1]), "a range crosses an hour of the log's time"
+        if hour > self._window_hour:
+            window_start_ms = hour * _HOUR_MS - _REMEMBERED_MS
+            self._oldest_offset = await self._log.offset_at(RAW, self._partition, window_start_ms)
+            self._window_hour = hour
+
+    def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
+        if len(content) > EVENT_BYTES_MAX:
+            return Reason.TOO_LARGE, f"the record exceeds {EVENT_BYTES_MAX} bytes"
+        event = check_event(content)
+        if isinstance(event, Fault):
+            reason = Reason.NOT_AN_EVENT if event.field else Reason.NOT_JSON
+            return reason, f"{event.field or 'the record'} {event.reason}"
+        if record.key != event.transaction_id.encode():
+            return Reason.WRONG_KEY, "the record's key is not its transaction_id"
+        own = partition_of(event.transaction_id, self._partition_count)
+        if own != record.partition:
+            detail = f"transaction_id {event.transaction_id!r} belongs to partition {own}"
+            return Reason.WRONG_PARTITION, detail
+        return event
+
+
+def ranges_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Cut records into ranges by count, by bytes and at the hours of the log's time."""
+    start = size = 0
+    for index, record in enumerate(records):
+        weight = len(record.value or b"") + len(record.key or b"")
+        full = index - start >= RANGE_EVENTS_MAX or size + weight > RANGE_BYTES_MAX
+        if index > start and (full or _hour_of(record) != _hour_of(records[start])):
+            yield records[start:index]
+            start, size = index, 0
+        size += weight
+    if start < len(records):
+        yield records[start:]
+
+
+def _hour_of(record: Record) -> int:
+    return record.timestamp_ms // _HOUR_MS
+
+
+def _offsets(
+    taken: Range, claims: Sequence[Claim], verdicts: Sequence[Verdict], wanted: Verdict
+) -> list[int]:
+    return [
+        claim.offset - taken.first
+        for claim, verdict in zip(claims, verdicts, strict=True)
+        if verdict is wanted
+    ]
+
+
+def _rejected(record: Record, first: int, reason: Reason, detail: str) -> RejectedRecord:
+    return RejectedRecord(
+        offset=record.offset - first,
+        reason=reason.value,
+        detail=detail,
+        key=record.key,
+        value=record.value,
+        ingested_at_ms=record.timestamp_ms,
+    )

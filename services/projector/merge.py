@@ -1,0 +1,73 @@
+"""Merging ranges of usage.rated into a flush: what the projector and a replay do alike. Pure; never
+applies anything.
+"""
+
+from services.domain.aggregate import Aggregate, AggregateKey, Latest
+from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
+from services.projector.projection import Advance, Flush, Position
+from services.runtime.log import RATED
+from services.runtime.records import RatedAggregate, RatedBatch, instant_of
+
+
+def merge_range(
+    flush: Flush, position: Position | None, next_raw: int | None, batch: RatedBatch, offset: int
+) -> int | None:
+    """Merge one record, at `offset` of usage.rated, into `flush`; a repeat changes nothing.
+
+    `position`: where the partition stood before the flush; `next_raw`: where it stands with it.
+    Returns the new `next_raw`; raises ChainBroken for a gap.
+    """
+    if next_raw is None and offset != 0:
+        raise ChainBroken(RATED, batch.partition, 0, batch.first)
+    arrived = Range(batch.first, batch.last)
+    step = link(next_raw, arrived)
+    if isinstance(step, Repeat):
+        return next_raw
+    if isinstance(step, Gap):
+        raise ChainBroken(RATED, batch.partition, step.expected, step.found)
+    # Two raters cut the same prefix of usage.unique at the same offsets so a
+    # range is new as a whole or not at all.
+    assert step.range == arrived, f"{RATED}[{batch.partition}]@{offset} overlaps"
+    _take(flush, position, batch, offset)
+    return batch.last + 1
+
+
+def _take(flush: Flush, position: Position | None, batch: RatedBatch, offset: int) -> None:
+    advance = flush.advances.get(batch.partition)
+    if advance is None:
+        advance = flush.advances[batch.partition] = Advance(
+            expected=position,
+            first_raw=batch.first,
+            next_raw=batch.first,
+            next_rated=offset,
+            ingested_to=instant_of(batch.ingested_to_ms),
+            catalog_version=batch.catalog_version,
+        )
+    advance.next_raw = batch.last + 1
+    advance.next_rated = offset + 1
+    advance.ingested_to = instant_of(batch.ingested_to_ms)
+    advance.catalog_version = batch.catalog_version
+    advance.counted += batch.counted
+    advance.duplicates += batch.duplicates
+    advance.conflicts += batch.conflicts
+    advance.rejected += batch.rejected
+    advance.unmatched += batch.unmatched
+    flush.rejections += [
+        (batch.partition, batch.catalog_version, rejection) for rejection in batch.rejections
+    ]
+    for part in batch.aggregates:
+        key = AggregateKey(part.reference, part.metric_id, tuple(part.group), part.hour)
+        held = flush.aggregates.get(key)
+        if held is None:
+            flush.aggregates[key] = _aggregate(batch.partition, part)
+        else:
+            held.merge(_aggregate(batch.partition, part))
+
+
+def _aggregate(partition: int, part: RatedAggregate) -> Aggregate:
+    latest = None
+    if part.latest_at is not None:
+        assert part.latest_offset is not None
+        assert part.latest is not None
+        latest = Latest(part.latest_at, partition, part.latest_offset, part.latest)
+    return Aggregate(part.count, part.total, part.peak, latest, set(part.distinct))
