@@ -26,6 +26,7 @@ COMMANDS = {
     "rating": Command("services.rating.__main__", "the rating stage (Faust)"),
     "projector": Command("services.projector.__main__", "the projector and the pricing of drafts"),
     "lag": Command("services.ops.lag", "how far each stage is behind, by partition"),
+    "replay": Command("services.replay.main", "count the log again, compare, promote, roll back"),
     "token": Command("services.ops.token", "create API tokens"),
     "init": Command("services.ops.init", "create the topics and migrate the database"),
 }

@@ -1,5 +1,5 @@
-"""Counting the log into a generation, up to where the live one stands. Resumes from the positions of
-the generation, so a replay that was killed goes on where its last transaction ended.
+"""Counting the log into a generation, up to where the live one stands. Resumes from its own
+positions, so that a replay which was killed goes on where its last transaction ended.
 
 Order of effects for some ranges of a partition: 1. read usage.rated from the position; 2. count
 each range again; 3. apply in one transaction, the position first, by compare-and-set.

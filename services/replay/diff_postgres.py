@@ -1,5 +1,5 @@
-"""A generation compared with the live one in PostgreSQL, invoice by invoice, in one snapshot in which
-both stand at the same positions. Changes no invoice.
+"""A generation compared with the live one in PostgreSQL, invoice by invoice, in one snapshot in
+which both stand at the same positions. Changes no invoice.
 """
 
 from collections.abc import AsyncIterator

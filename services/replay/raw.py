@@ -2,15 +2,13 @@
 never the live one, and believes nothing of usage.unique.
 """
 
-from collections.abc import Mapping
-
 from services.dedup.index import SeenIndex
 from services.dedup.judge import RangeJudge, Restore, ranges_of
 from services.domain.chain import Range
 from services.rating.fold import rated_batch
 from services.replay.ranges import Catalogs, Reader
-from services.runtime.log import RAW, Log, Record
-from services.runtime.records import RatedBatch, decode_unique_events, encode
+from services.runtime.log import RATED, RAW, Log, Record
+from services.runtime.records import RatedBatch, decode_rated, decode_unique_events, encode
 
 # Raw records read at a time when the index is rebuilt.
 REBUILD_RECORDS = 1_000
@@ -26,15 +24,12 @@ class RawRanges:
         catalogs: Catalogs,
         *,
         partition_count: int,
-        chain_starts: Mapping[int, int],
     ) -> None:
-        """`index`: empty at first, and nobody else's. `chain_starts`: partition -> the raw offset
-        of the first range that was ever counted."""
+        """`index`: empty at first, and nobody else's."""
         self._log = log
         self._index = index
         self._catalogs = catalogs
         self._partition_count = partition_count
-        self._chain_starts = chain_starts
         self._source = Reader(log, RAW)
         self._judges: dict[int, RangeJudge] = {}
         self._next: dict[int, int] = {}  # partition -> the first raw offset not judged yet
@@ -46,7 +41,9 @@ class RawRanges:
         records = await self._records(partition, Range(rated.first, rated.last))
         judge = self._judges.get(partition)
         if judge is None:
-            judge = self._judges[partition] = self._judge(partition, self._rebuilder(partition))
+            chain_start = await self._chain_start(partition)
+            rebuild = self._rebuilder(partition, chain_start)
+            judge = self._judges[partition] = self._judge(partition, chain_start, rebuild)
         judged = encode(await judge.judge(records))
         batch = decode_unique_events(judged, f"{RAW}[{partition}]@{rated.first}")
         catalog = await self._catalogs.for_range(rated)
@@ -58,21 +55,26 @@ class RawRanges:
         offsets = range(wanted.first, wanted.last + 1)
         return [await self._source.at(partition, offset) for offset in offsets]
 
-    def _judge(self, partition: int, restore: Restore) -> RangeJudge:
+    async def _chain_start(self, partition: int) -> int:
+        """The raw offset of the first range that was ever counted."""
+        record = await Reader(self._log, RATED).at(partition, 0)
+        return decode_rated(record.value, f"{RATED}[{partition}]@0").first
+
+    def _judge(self, partition: int, chain_start: int, restore: Restore) -> RangeJudge:
         return RangeJudge(
             self._log,
             self._index,
             restore,
             partition=partition,
             partition_count=self._partition_count,
-            chain_start=self._chain_starts[partition],
+            chain_start=chain_start,
         )
 
-    def _rebuilder(self, partition: int) -> Restore:
+    def _rebuilder(self, partition: int, chain_start: int) -> Restore:
         async def rebuild(mark: int | None, oldest_offset: int) -> None:
             """Judge again, for the index alone, everything after its mark."""
-            again = self._judge(partition, _lost_again)
-            first = self._chain_starts[partition] if mark is None else mark + 1
+            again = self._judge(partition, chain_start, _lost_again)
+            first = chain_start if mark is None else mark + 1
             while first < self._next[partition]:
                 last = min(first + REBUILD_RECORDS, self._next[partition]) - 1
                 for taken in ranges_of(await self._records(partition, Range(first, last))):
