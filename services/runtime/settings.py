@@ -110,6 +110,16 @@ class Settings(BaseModel):
             description="how long usage.raw is kept; longer than the 34 days of dedup",
         ),
     ] = 40
+    instance_id: Annotated[
+        str | None,
+        Field(
+            alias="TOLLGATE_INSTANCE_ID",
+            pattern="^[A-Za-z0-9._-]{1,200}$",
+            description="a name of this worker that no other of its stage has and that it keeps"
+            " over restarts: a killed worker then has its partitions back as soon as it is up,"
+            " instead of after Kafka's session timeout",
+        ),
+    ] = None
     failpoint_dir: Annotated[
         Path | None,
         Field(

@@ -56,8 +56,8 @@ class Progress:
 
     async def _look(self) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._run["kafka_bootstrap_servers"])
-        await consumer.start()
         try:
+            await consumer.start()
             connection = await asyncpg.connect(self._run["database_url"])
             try:
                 while True:

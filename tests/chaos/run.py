@@ -17,6 +17,7 @@ from tests.chaos.junk import Junk
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Done, Nemesis
 from tests.chaos.tally import Group, Told, Verdict, judge
+from tests.chaos.trace import trace
 from tests.chaos.world import World
 from tests.integration.client import Billed, Tollgate
 
@@ -41,6 +42,11 @@ class Report:
     traces: list[str] = field(default_factory=list)
 
     @property
+    def accepted(self) -> int:
+        """Events that were answered 200."""
+        return self.events[Told.ACCEPTED]
+
+    @property
     def good(self) -> bool:
         """Every event answered 200 counted once, every other at most once, and nothing else."""
         return self.verdict.good
@@ -60,8 +66,11 @@ class Report:
         return "\n".join(lines)
 
 
-async def run(tollgate: Tollgate, world: World, *, seed: int, seconds: float, rate: int) -> Report:
-    """Load and faults for `seconds`, at `rate` events/s; then the verdict."""
+async def run(
+    tollgate: Tollgate, world: World, *, seed: int, seconds: float | None, rate: int
+) -> Report:
+    """Load and faults for `seconds`, or until every fault was done once (None), at `rate`
+    events/s; then the verdict."""
     name = f"chaos-{seed}-{uuid4().hex[:6]}"
     # One metric a customer, so that a draft's quantity is the sum of that customer's batches.
     exact = [{"name": name, "exists": True} for name in ("bytes", "region")]
@@ -99,7 +108,7 @@ async def run(tollgate: Tollgate, world: World, *, seed: int, seconds: float, ra
         drained_s=drained_s,
         verdict=verdict,
         faults=nemesis.done,
-        traces=[],
+        traces=await trace(tollgate.run, verdict.names),
     )
 
 

@@ -42,6 +42,11 @@ class Verdict:
         """Nothing lost, nothing doubled, nothing else."""
         return not (self.lost or self.doubled or self.unexpected)
 
+    @property
+    def names(self) -> list[str]:
+        """Ids of the events that were lost or doubled."""
+        return [*self.lost, *self.doubled]
+
     def __str__(self) -> str:
         return (
             f"lost {len(self.lost)}: {self.lost[:40]}\n"
