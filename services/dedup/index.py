@@ -1,7 +1,7 @@
 """The port to the index of seen ids: an index only, the log is the authority if it is lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.domain.chain import Range
@@ -15,6 +15,15 @@ class Claim:
     digest: bytes  # services.domain.dedup.digest_of(transaction_id)
     offset: int
     fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts on the claims of one range, in their order."""
+
+    verdicts: list[Verdict]
+    first_offsets: dict[int, int] = field(default_factory=dict)
+    """Raw offset of each conflict -> raw offset of the first sighting of its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class SeenIndex(Protocol):
         *,
         chain_start: int,
         oldest_offset: int,
-    ) -> list[Verdict] | Behind:
+    ) -> Judged | Behind:
         """Judge the claims of one range in order and move the mark, atomically.
 
         Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later

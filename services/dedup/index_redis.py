@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim
+from services.dedup.index import Behind, Claim, Judged
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
 _CLAIM = struct.Struct(">16sQI")
+_OFFSET = struct.Struct(">Q")
 
 # Offsets are read as two 32-bit halves: a Lua number is exact up to 2^53.
 _CLAIM_SCRIPT = """
@@ -24,7 +25,7 @@ if first ~= tonumber(ARGV[3]) and (not mark or tonumber(mark) < first - 1) then
   return {0, mark or ''}
 end
 local oldest, packed, prefix = tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local verdicts = {}
+local verdicts, firsts = {}, {}
 for i = 1, #packed, 28 do
   local bucket = prefix .. string.sub(packed, i, i + 1)
   local id = string.sub(packed, i + 2, i + 15)
@@ -38,10 +39,11 @@ for i = 1, #packed, 28 do
     end
   end
   if verdict == 'u' and known ~= own then redis.call('HSET', bucket, id, own) end
+  if verdict == 'c' then firsts[#firsts + 1] = string.sub(known, 1, 8) end
   verdicts[#verdicts + 1] = verdict
 end
 if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) end
-return {1, table.concat(verdicts)}
+return {1, table.concat(verdicts), table.concat(firsts)}
 """
 
 _RESTORE_SCRIPT = """
@@ -108,16 +110,23 @@ class RedisSeenIndex:
         *,
         chain_start: int,
         oldest_offset: int,
-    ) -> list[Verdict] | Behind:
+    ) -> Judged | Behind:
         """See SeenIndex."""
         prefix = self._prefix(partition)
-        done, answer = await self._claim(
+        done, answer, *more = await self._claim(
             keys=[f"{prefix}mark"],
             args=[taken.first, taken.last, chain_start, oldest_offset, _packed(claims), prefix],
         )
         if not done:
             return Behind(int(answer) if answer else None)
-        return [_VERDICTS[code] for code in answer]
+        verdicts = [_VERDICTS[code] for code in answer]
+        conflicts = (
+            claim.offset
+            for claim, verdict in zip(claims, verdicts, strict=True)
+            if verdict is Verdict.CONFLICT
+        )
+        firsts = (first for (first,) in _OFFSET.iter_unpack(more[0]))
+        return Judged(verdicts, dict(zip(conflicts, firsts, strict=True)))
 
     async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
         """See SeenIndex."""

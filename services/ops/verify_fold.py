@@ -179,7 +179,7 @@ def _fold_batch(
 
 
 def _conflicts(batch: UniqueBatch, first: int, last: int) -> int:
-    return sum(first <= batch.first + relative <= last for relative in batch.conflicts)
+    return sum(first <= batch.first + clash.offset <= last for clash in batch.conflicts)
 
 
 def _note(into: Folded, partition: int, fate: Fate) -> None:

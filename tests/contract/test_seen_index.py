@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim, SeenIndex
+from services.dedup.index import Behind, Claim, Judged, SeenIndex
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
@@ -54,7 +54,22 @@ class Subject:
         oldest: int = 0,
         partition: int = 0,
     ) -> Answer:
-        """Judge (id, offset, fingerprint) sightings of a range from the first one's offset."""
+        """The verdicts on (id, offset, fingerprint) sightings of a range from the first one's
+        offset."""
+        judged = await self.judge(
+            *sightings, upto=upto, start=start, oldest=oldest, partition=partition
+        )
+        return judged if isinstance(judged, Behind) else judged.verdicts
+
+    async def judge(
+        self,
+        *sightings: tuple[str, int, int],
+        upto: int | None = None,
+        start: int = 0,
+        oldest: int = 0,
+        partition: int = 0,
+    ) -> Judged | Behind:
+        """The same, with the first offsets of conflicts."""
         claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
         first, last = claims[0].offset, claims[-1].offset if upto is None else upto
         return await self.index.claim(
@@ -87,6 +102,25 @@ def test_a_repeat_within_one_range_is_a_duplicate(loop: Loop, subject: Subject) 
     async def scenario() -> None:
         verdicts = await subject.claim(("a", 0, 1), ("a", 1, 1), ("a", 2, 2), ("b", 3, 1))
         assert verdicts == [UNIQUE, DUPLICATE, CONFLICT, UNIQUE]
+
+    loop.run(scenario())
+
+
+def test_a_conflict_names_the_first_sighting(loop: Loop, subject: Subject) -> None:
+    far = 2**53 + 1  # beyond what a Lua number holds exactly
+
+    async def scenario() -> None:
+        await subject.claim(("a", 0, 1), ("b", 1, 1))
+        taken = (("b", 2, 1), ("b", 3, 2), ("c", 4, 1), ("a", 5, 2), ("c", 6, 3))
+        for _ in range(2):  # a redelivery says the same
+            assert await subject.judge(*taken) == Judged(
+                [DUPLICATE, CONFLICT, UNIQUE, CONFLICT, CONFLICT], {3: 1, 5: 0, 6: 4}
+            )
+        # Its second life, once the first is forgotten, is then the first sighting.
+        await subject.claim(("a", 7, 9), oldest=7)
+        assert await subject.judge(("a", 8, 1), oldest=7) == Judged([CONFLICT], {8: 7})
+        await subject.restore(far, ("far", far, 1))
+        assert await subject.judge(("far", far + 1, 2)) == Judged([CONFLICT], {far + 1: far})
 
     loop.run(scenario())
 
@@ -167,7 +201,7 @@ def test_the_mark_never_goes_back(loop: Loop, subject: Subject) -> None:
 def test_a_range_without_events_moves_the_mark(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         empty = await subject.index.claim(0, Range(0, 4), [], chain_start=0, oldest_offset=0)
-        assert empty == []
+        assert empty == Judged([], {})
         assert await subject.claim(("a", 5, 1)) == [UNIQUE]
 
     loop.run(scenario())
@@ -237,8 +271,8 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
                 await redis.restore(taken[-1][1], *taken)
                 mark = max(mark, taken[-1][1])
                 continue
-            expected = await memory.claim(*taken, oldest=oldest)
-            assert await redis.claim(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
+            expected = await memory.judge(*taken, oldest=oldest)
+            assert await redis.judge(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
             if not isinstance(expected, Behind):
                 mark = max(mark, taken[-1][1])
 

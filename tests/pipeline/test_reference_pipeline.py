@@ -69,7 +69,7 @@ def verdicts(pipeline: Pipeline, partition: int) -> dict[int, str]:
         batch = decode_unique(record.value, UNIQUE)
         kinds |= dict.fromkeys(range(batch.first, batch.last + 1), "duplicate")
         kinds |= {batch.first + offset: "counted" for offset in batch.offsets}
-        kinds |= {batch.first + offset: "conflict" for offset in batch.conflicts}
+        kinds |= {batch.first + clash.offset: "conflict" for clash in batch.conflicts}
         kinds |= {batch.first + rejected.offset: "rejected" for rejected in batch.rejected}
     return kinds
 
