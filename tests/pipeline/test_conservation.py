@@ -50,7 +50,7 @@ def rows_of(pipeline: Pipeline) -> RawRow:
             unmatched=fate.unmatched,
             refused_by_dedup=sum(r.metric_id is None for r in refused),
             refused_by_metrics=len({r.offset for r in refused if r.metric_id is not None}),
-            conflict_rows=fate.conflicts,
+            conflict_rows=sum(place == partition for place, _ in pipeline.projection.conflicts),
         )
     return rows
 
@@ -216,6 +216,7 @@ TAMPERED: list[tuple[Kind, Callable[[Pipeline, RawRow], None]]] = [
     (Kind.REJECTIONS_DIFFER, row(refused_by_dedup=-2)),
     (Kind.REJECTIONS_DIFFER, row(refused_outside=1)),
     (Kind.CONFLICTS_DIFFER, row(conflict_rows=-1)),
+    (Kind.CONFLICTS_DIFFER, row(conflicts_outside=1)),
 ]
 
 
