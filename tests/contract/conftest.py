@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
+from services.dedup.index_redis import RedisSeenIndex
 from services.runtime.migrate import migrate
 from services.runtime.postgres import connect, connect_pool
 from tests.conftest import Servers
@@ -53,6 +55,27 @@ def pool(loop: Loop, database_url: str) -> Iterator[asyncpg.Pool]:
     pool = loop.run(connect_pool(database_url, size_max=4))
     yield pool
     loop.run(pool.close())
+
+
+@pytest.fixture(scope="module")
+def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
+    """A connection to Redis."""
+    client = Redis.from_url(servers.redis_url)
+    yield client
+    loop.run(client.aclose())
+
+
+async def _forget(redis: Redis, namespace: str) -> None:
+    async for key in redis.scan_iter(match=f"{namespace}*"):
+        await redis.delete(key)
+
+
+@pytest.fixture
+def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
+    """An index under a name of its own, forgotten afterwards."""
+    namespace = f"contract-{uuid4().hex}"
+    yield RedisSeenIndex(redis, namespace)
+    loop.run(_forget(redis, namespace))
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -1,9 +1,7 @@
 """The contract of the index of seen ids, in memory and in Redis: verdicts, the mark, restoring."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -13,31 +11,11 @@ from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
 from services.domain.dedup import Verdict, digest_of
-from tests.conftest import Servers
 from tests.contract.conftest import Loop
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEDS = range(12)
 Answer = list[Verdict] | Behind
-
-
-@pytest.fixture(scope="module")
-def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
-    client = Redis.from_url(servers.redis_url)
-    yield client
-    loop.run(client.aclose())
-
-
-async def forget(redis: Redis, namespace: str) -> None:
-    async for key in redis.scan_iter(match=f"{namespace}*"):
-        await redis.delete(key)
-
-
-@pytest.fixture
-def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
-    namespace = f"contract-{uuid4().hex}"
-    yield RedisSeenIndex(redis, namespace)
-    loop.run(forget(redis, namespace))
 
 
 @dataclass
@@ -76,10 +54,12 @@ class Subject:
             partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
         )
 
-    async def restore(self, last: int, *sightings: tuple[str, int, int]) -> None:
+    async def restore(
+        self, last: int, *sightings: tuple[str, int, int], first: int = 0, anew: bool = True
+    ) -> Behind | None:
         """Put (id, offset, fingerprint) sightings back."""
         claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        await self.index.restore(0, last, claims)
+        return await self.index.restore(0, Range(first, last), claims, anew=anew)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -219,6 +199,25 @@ def test_what_was_restored_is_known_and_the_mark_with_it(loop: Loop, subject: Su
     loop.run(scenario())
 
 
+def test_an_index_that_forgets_again_while_it_is_restored_does_not_look_whole(
+    loop: Loop, subject: Subject
+) -> None:
+    """The rest of a restore must not move the mark over what was forgotten meanwhile."""
+
+    async def scenario() -> None:
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) == Behind(None)
+        assert await subject.claim(("b", 6, 1)) == Behind(None)
+        assert await subject.restore(3, ("a", 0, 1), first=2, anew=True) is None
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=False) == Behind(3)
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=True) == Behind(3)
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) is None
+        assert await subject.claim(("a", 6, 1), ("b", 7, 1), ("c", 8, 1)) == [
+            DUPLICATE, DUPLICATE, UNIQUE,
+        ]  # fmt: skip
+
+    loop.run(scenario())
+
+
 def test_restoring_keeps_the_newer_life_of_an_id(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         await subject.restore(9, ("a", 8, 2))
@@ -267,9 +266,13 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
             ]
             oldest = max(0, first - draw.choice([5, 20, 1_000]))
             if draw.random() < 0.15:
-                await memory.restore(taken[-1][1], *taken)
-                await redis.restore(taken[-1][1], *taken)
-                mark = max(mark, taken[-1][1])
+                anew = draw.random() < 0.5
+                behind = await memory.restore(taken[-1][1], *taken, first=first, anew=anew)
+                assert behind == await redis.restore(
+                    taken[-1][1], *taken, first=first, anew=anew
+                ), f"seed {seed} step {step}"
+                if behind is None:
+                    mark = max(mark, taken[-1][1])
                 continue
             expected = await memory.judge(*taken, oldest=oldest)
             assert await redis.judge(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
