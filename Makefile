@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
-.PHONY: setup demo up test check simulate format bench lock clean
+.PHONY: setup demo up test check simulate format bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ simulate: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# For as long as wanted: make chaos CHAOS_SECONDS=600 SEED=1 RATE=500
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) --seed $(or $(SEED),1) --rate $(or $(RATE),500)
 
 format: $(STAMP)
 	$(BIN)/ruff format .
