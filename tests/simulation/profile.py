@@ -60,6 +60,7 @@ def draw_profile(rng: Random) -> Profile:
             "dedup": rng.choice((1, 2, 2)),
             "rating": rng.choice((1, 2)),
             "projector": rng.choice((1, 2)),
+            "operator": rng.choice((0, 0, 0, 1, 2)),  # who replay
         },
         clients=rng.choice((1, 2, 3)),
         requests=rng.choice((1, 2, 4)),
