@@ -28,6 +28,7 @@ COMMANDS = {
     "lag": Command("services.ops.lag", "how far each stage is behind, by partition"),
     "rejected": Command("services.ops.rejected", "events that were not counted, and why"),
     "conflicts": Command("services.ops.conflicts", "events that reuse an id with other content"),
+    "replay": Command("services.replay.main", "count the log again, compare, promote, roll back"),
     "token": Command("services.ops.token", "create API tokens"),
     "init": Command("services.ops.init", "create the topics and migrate the database"),
 }

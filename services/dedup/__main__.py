@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from services.dedup.index_redis import RedisSeenIndex
 from services.dedup.step import DedupStep
+from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RAW
 from services.runtime.log_kafka import KafkaLog, cluster_namespace
 from services.runtime.process import first_of, notify_ready, run_stage
@@ -29,9 +30,8 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     )
     step = DedupStep(log, index, settings.partitions)
     worker = Worker(
-        settings.kafka_bootstrap_servers,
+        KafkaConsumer(settings.kafka_bootstrap_servers, topic=RAW, group="tollgate-dedup"),
         topic=RAW,
-        group="tollgate-dedup",
         records_max=RECORDS_MAX,
         step=step,
     )

@@ -97,6 +97,11 @@ class RedisSeenIndex:
                 " and events would count twice. Set maxmemory-policy noeviction and start again."
             )
 
+    async def clear(self) -> None:
+        """Forget everything in this namespace; for an index that is done with."""
+        async for key in self._redis.scan_iter(match=f"{self._namespace}{{*", count=1_000):
+            await self._redis.unlink(key)
+
     async def claim(
         self,
         partition: int,

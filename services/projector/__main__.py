@@ -8,6 +8,7 @@ from services.projector.pricer import Pricer
 from services.projector.projection_postgres import PostgresProjection
 from services.projector.step import ProjectorStep
 from services.runtime.clock import utc_now
+from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RATED
 from services.runtime.postgres import connect_pool
 from services.runtime.process import first_of, notify_ready, run_stage
@@ -23,9 +24,8 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     pool = await connect_pool(settings.database_url, size_max=4)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     worker = Worker(
-        settings.kafka_bootstrap_servers,
+        KafkaConsumer(settings.kafka_bootstrap_servers, topic=RATED, group="tollgate-projector"),
         topic=RATED,
-        group="tollgate-projector",
         records_max=RECORDS_MAX,
         step=ProjectorStep(PostgresProjection(pool), pricer.wake),
     )

@@ -156,9 +156,13 @@ class PostgresDrafts:
 
 def _draft(row: asyncpg.Record, plans: Mapping[UUID, Plan]) -> StaleDraft:
     period = Period(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
+    return draft_of(row["id"], row["customer_id"], plans[row["plan_id"]], period)
+
+
+def draft_of(invoice_id: UUID, customer_id: UUID, plan: Plan, period: Period) -> StaleDraft:
+    """What there is to price for one period of a customer's plan."""
     whole = period.start == month_start(period.start) and period.end == next_month(period.start)
-    plan = plans[row["plan_id"]]
-    return StaleDraft(row["id"], row["customer_id"], plan, period, whole)
+    return StaleDraft(invoice_id, customer_id, plan, period, whole)
 
 
 class _PostgresDraftBatch:

@@ -6,11 +6,13 @@ hold at least everything that was marked; 4. price; 5. write. A crash leaves the
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
 
 from services.domain.pricing.invoice import price_invoice
-from services.projector.drafts import DraftBatch, Drafts, PricedDraft
+from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
 from services.runtime.invoice_document import render
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,12 @@ MARKS_MAX = 2_000
 IDLE_WAIT_S = 0.1
 # New months and plans that start in the future are looked for this often.
 OPEN_PERIODS_EVERY_S = 60.0
+
+
+def price(draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]) -> PricedDraft:
+    """The document of one draft. `quantities`: invoice id -> billable metric id -> value."""
+    priced = price_invoice(draft.plan, quantities.get(draft.invoice_id, {}))
+    return PricedDraft(draft.invoice_id, render(draft.plan, priced, draft.period))
 
 
 class Pricer:
@@ -56,17 +64,7 @@ class Pricer:
 
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()
-        priced = [
-            PricedDraft(
-                draft.invoice_id,
-                render(
-                    draft.plan,
-                    price_invoice(draft.plan, quantities.get(draft.invoice_id, {})),
-                    draft.period,
-                ),
-            )
-            for draft in batch.drafts
-        ]
+        priced = [price(draft, quantities) for draft in batch.drafts]
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:

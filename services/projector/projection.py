@@ -50,6 +50,10 @@ class PositionMoved(Exception):
     """Another projector applied a range meanwhile: nothing of the flush was applied."""
 
 
+class GenerationDropped(Exception):
+    """The generation to be written was dropped: nothing can be counted into it any more."""
+
+
 class Projection(Protocol):
     """Where the projector writes. Raises the adapter's connection errors."""
 
@@ -59,6 +63,7 @@ class Projection(Protocol):
 
     async def apply(self, flush: Flush) -> None:
         """Apply a flush in one transaction; raises PositionMoved when any position is not as
-        expected, and then applies nothing. A rejection or conflict that is there already fails the
-        whole flush: positions and dead letters that disagree are our bug."""
+        expected, and then applies nothing; GenerationDropped where the generation is gone. A
+        rejection or conflict that is there already fails the whole flush: positions and dead
+        letters that disagree are our bug."""
         ...

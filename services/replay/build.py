@@ -1,0 +1,93 @@
+"""Counting the log into a generation, up to where the live one stands. Resumes from its own
+positions, so that a replay which was killed goes on where its last transaction ended.
+
+Order of effects for some ranges of a partition: 1. read usage.rated from the position; 2. count
+each range again; 3. apply in one transaction, the position first, by compare-and-set.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from services.domain.chain import ChainBroken
+from services.projector.merge import merge_range
+from services.projector.projection import Flush, Position, PositionMoved, Projection
+from services.replay.ranges import Ranges
+from services.runtime.log import RATED, Log, Record
+from services.runtime.records import decode_rated
+
+# Ranges merged into one transaction, and aggregates after which it is written anyway.
+RANGES_MAX = 200
+AGGREGATES_MAX = 20_000
+
+Progress = Callable[[int, int], None]
+"""Called after every transaction: (partition, next raw offset)."""
+
+
+def _silent(partition: int, next_raw: int) -> None:
+    """No progress is shown."""
+
+
+class Build:
+    """Fills one generation."""
+
+    def __init__(
+        self, log: Log, projection: Projection, ranges: Ranges, progress: Progress = _silent
+    ) -> None:
+        """`projection`: of the generation to fill."""
+        self._log = log
+        self._projection = projection
+        self._ranges = ranges
+        self._progress = progress
+
+    async def catch_up(self, live: Mapping[int, Position]) -> None:
+        """Count every partition up to the live positions, never beyond; raises ChainBroken, after
+        the other partitions, when the log no longer holds what is to be counted."""
+        results = await asyncio.gather(
+            *(self._partition(partition, limit) for partition, limit in live.items()),
+            return_exceptions=True,
+        )
+        for failure in results:
+            if failure is not None:
+                raise failure
+
+    async def _partition(self, partition: int, limit: Position) -> None:
+        position = await self._position(partition)
+        while position is None or position.next_rated < limit.next_rated:
+            position = await self._advance(partition, position, limit)
+            if position is not None:
+                self._progress(partition, position.next_raw)
+
+    async def _position(self, partition: int) -> Position | None:
+        return (await self._projection.positions([partition])).get(partition)
+
+    async def _advance(
+        self, partition: int, position: Position | None, limit: Position
+    ) -> Position | None:
+        """One transaction; returns where the generation stands after it."""
+        offset = 0 if position is None else position.next_rated
+        next_raw = None if position is None else position.next_raw
+        flush, ranges = Flush(), 0
+        # The live position follows a range that was no repeat, so a flush is never left empty.
+        while offset < limit.next_rated and (ranges < RANGES_MAX or not flush.advances):
+            for record in await self._read(partition, offset, limit):
+                offset = record.offset + 1
+                ranges += 1
+                rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+                if next_raw is not None and rated.last < next_raw:
+                    continue  # a repeat: counting it again would be in vain
+                again = await self._ranges.again(rated)
+                next_raw = merge_range(flush, position, next_raw, again, record.offset)
+            if len(flush.aggregates) >= AGGREGATES_MAX:
+                break
+        try:
+            await self._projection.apply(flush)
+        except PositionMoved:
+            return await self._position(partition)  # another replay of it is at work: go on there
+        advance = flush.advances[partition]
+        return Position(advance.next_raw, advance.next_rated)
+
+    async def _read(self, partition: int, offset: int, limit: Position) -> Sequence[Record]:
+        records = await self._log.read(RATED, partition, offset)
+        if not records:
+            raise ChainBroken(RATED, partition, limit.next_rated, offset)
+        return [record for record in records if record.offset < limit.next_rated]

@@ -1,0 +1,45 @@
+"""Bringing a generation to exactly where the live one stands. Live traffic goes on but for the last
+moment, in which little is left to count.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from services.projector.projection import Position
+from services.replay.build import Build
+from services.replay.generations import Generations, HeldLive
+
+# Raw offsets left to count when live counting may be held for them: a fraction of a second.
+HELD_OFFSETS_MAX = 20_000
+# Under more traffic than a replay can follow, hold for what is left then.
+ROUNDS_MAX = 20
+
+
+async def approach(generations: Generations, build: Build, generation: int) -> None:
+    """Count up to the live positions until little is left, while those move on."""
+    for _ in range(ROUNDS_MAX):
+        await build.catch_up(await _live_positions(generations))
+        live = await _live_positions(generations)
+        own = await generations.positions(generation)
+        if _left(live, own) <= HELD_OFFSETS_MAX:
+            return
+
+
+@asynccontextmanager
+async def level(generations: Generations, build: Build, generation: int) -> AsyncIterator[HeldLive]:
+    """Hold the live generation with the other one at the same positions."""
+    await approach(generations, build, generation)
+    async with generations.hold_live() as held:
+        await build.catch_up(held.positions)
+        yield held
+
+
+async def _live_positions(generations: Generations) -> Mapping[int, Position]:
+    return await generations.positions(await generations.live())
+
+
+def _left(live: Mapping[int, Position], own: Mapping[int, Position]) -> int:
+    return sum(
+        position.next_raw - (own[partition].next_raw if partition in own else 0)
+        for partition, position in live.items()
+    )

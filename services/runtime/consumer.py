@@ -1,0 +1,71 @@
+"""The port to a consumer in a group: somebody gives out partitions, the owner says where to read.
+
+Decides nothing: it never picks an offset itself, neither at an assignment nor when one is gone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from services.runtime.log import Record
+
+
+class OffsetsGone(Exception):
+    """Positions are outside of what the log holds: it was truncated, deleted or made anew."""
+
+    def __init__(self, topic: str, offsets: Mapping[int, int]) -> None:
+        places = ", ".join(f"{topic}[{p}]@{offset}" for p, offset in sorted(offsets.items()))
+        super().__init__(
+            f"{places}: the log does not hold this offset any more. It was truncated, deleted or"
+            " made anew. This partition stops and the others go on. Nothing was skipped: restore"
+            " the missing records, or replay what is left."
+        )
+        self.topic = topic
+        self.offsets = dict(offsets)  # partition -> the offset that was to be read
+
+
+class Assignee(Protocol):
+    """Who is told which partitions the group gives and takes. Must not raise."""
+
+    async def assigned(self, partitions: Sequence[int]) -> None:
+        """Every partition held from now on, those held before included; each needs a seek."""
+        ...
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        """All that were held: the group is about to give them out anew."""
+        ...
+
+
+class Consumer(Protocol):
+    """Reads the partitions of one topic that its group gives it."""
+
+    async def start(self, assignee: Assignee) -> None:
+        """Join the group."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        ...
+
+    async def poll(self, records_max: int) -> Mapping[int, Sequence[Record]]:
+        """The next records by partition, each in order and without holes; empty after a moment in
+        which none came. They may belong to partitions that are no longer held, or stand before a
+        seek made meanwhile. Raises OffsetsGone, again and again until a seek or a pause; other
+        errors of the adapter end the process."""
+        ...
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on from `offset`; nothing when the partition is not held."""
+        ...
+
+    def pause(self, partition: int) -> None:
+        """Give no records of it until it is assigned again; nothing when it is not held."""
+        ...
+
+    def assignment(self) -> Iterable[int]:
+        """The partitions held now."""
+        ...
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Tell lag tools how far each partition is. Nothing of ours reads it, so it never raises
+        for want of an answer."""
+        ...

@@ -1,0 +1,114 @@
+"""A consumer in a Kafka group, by aiokafka. Never resets a position by itself."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from services.runtime.consumer import Assignee, OffsetsGone
+from services.runtime.log import Record
+from services.runtime.log_kafka import RECORD_BYTES_MAX, as_record
+
+logger = logging.getLogger(__name__)
+
+# Long enough to batch under load, short enough that a lone event is not kept waiting; getmany
+# returns as soon as anything is there.
+POLL_WAIT_MS = 500
+# A partition of a worker that was paused longer than this goes to another worker.
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_MS = 2_000
+# How long to leave aiokafka alone when it misses a committed offset before our seek.
+_SEEK_WAIT_S = 0.02
+
+
+class KafkaConsumer:
+    """See `services.runtime.consumer.Consumer`."""
+
+    def __init__(self, bootstrap_servers: str, *, topic: str, group: str) -> None:
+        self._topic = topic
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            group_id=group,
+            client_id=group,
+            enable_auto_commit=False,
+            # An offset that is gone must be seen, not jumped over.
+            auto_offset_reset="none",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            max_partition_fetch_bytes=RECORD_BYTES_MAX,
+            fetch_max_wait_ms=POLL_WAIT_MS,
+        )
+
+    async def start(self, assignee: Assignee) -> None:
+        """See Consumer; raises KafkaError when no broker answers."""
+        self._consumer.subscribe([self._topic], listener=_Listener(assignee))
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """See Consumer."""
+        await self._consumer.stop()
+
+    async def poll(self, records_max: int) -> Mapping[int, Sequence[Record]]:
+        """See Consumer."""
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=POLL_WAIT_MS, max_records=records_max)
+        except NoOffsetForPartitionError:
+            # Between an assignment and our seek aiokafka looks for a committed offset, and a new
+            # group has none. The seek is on its way.
+            await asyncio.sleep(_SEEK_WAIT_S)
+            return {}
+        except OffsetOutOfRangeError as error:
+            gone = {place.partition: offset for place, offset in error.args[0].items()}
+            raise OffsetsGone(self._topic, gone) from error
+        return {
+            place.partition: [as_record(record) for record in records]
+            for place, records in fetched.items()
+            if records
+        }
+
+    def seek(self, partition: int, offset: int) -> None:
+        """See Consumer."""
+        with suppress(IllegalStateError):
+            self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+    def pause(self, partition: int) -> None:
+        """See Consumer. aiokafka fetches nothing from a broker while any partition there, paused
+        or not, has no position; so a partition that never had one is given one."""
+        place = TopicPartition(self._topic, partition)
+        with suppress(IllegalStateError):
+            self._consumer.seek(place, 0)
+            self._consumer.pause(place)
+
+    def assignment(self) -> frozenset[int]:
+        """See Consumer."""
+        return frozenset(place.partition for place in self._consumer.assignment())
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """See Consumer."""
+        try:
+            await self._consumer.commit(
+                {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
+            )
+        except KafkaError as error:
+            logger.warning("offsets for lag tools were not committed: %r", error)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Passes on what the group gives and takes."""
+
+    def __init__(self, assignee: Assignee) -> None:
+        self._assignee = assignee
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        await self._assignee.revoked(sorted(place.partition for place in revoked))
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        await self._assignee.assigned(sorted(place.partition for place in assigned))
