@@ -26,9 +26,9 @@ COMMANDS = {
     "rating": Command("services.rating.__main__", "the rating stage (Faust)"),
     "projector": Command("services.projector.__main__", "the projector and the pricing of drafts"),
     "lag": Command("services.ops.lag", "how far each stage is behind, by partition"),
+    "replay": Command("services.replay.main", "count the log again, compare, promote, roll back"),
     "rejected": Command("services.ops.rejected", "events that were not counted, and why"),
     "conflicts": Command("services.ops.conflicts", "events that reuse an id with other content"),
-    "replay": Command("services.replay.main", "count the log again, compare, promote, roll back"),
     "token": Command("services.ops.token", "create API tokens"),
     "init": Command("services.ops.init", "create the topics and migrate the database"),
 }
