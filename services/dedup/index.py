@@ -7,6 +7,9 @@ from typing import Protocol
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
+# Ids lie in buckets by the first two bytes of their digest.
+BUCKETS = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -57,4 +60,13 @@ class SeenIndex(Protocol):
     async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
         """Put back the unique sightings of a range of usage.unique that ends at raw offset `last`
         and move the mark there."""
+        ...
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
+        window has left: no verdict changes by it.
+
+        Returns the bucket to go on with, `buckets.stop` when all are done: one call looks at a
+        bounded number of ids, but at one bucket at least.
+        """
         ...

@@ -48,3 +48,16 @@ class MemorySeenIndex:
             if known is None or known.offset < claim.offset:
                 self.seen[key] = Sighting(claim.offset, claim.fingerprint)
         self.marks[partition] = max(last, self.marks.get(partition, -1))
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """See SeenIndex."""
+        stale = [
+            (held_by, digest)
+            for (held_by, digest), sighting in self.seen.items()
+            if held_by == partition
+            and int.from_bytes(digest[:2]) in buckets
+            and sighting.offset < oldest_offset
+        ]
+        for key in stale:
+            del self.seen[key]
+        return buckets.stop

@@ -1,85 +1,20 @@
 """The contract of the index of seen ids, in memory and in Redis: verdicts, the mark, restoring."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.index import BUCKETS, Behind, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
-from services.domain.dedup import Verdict, digest_of
-from tests.conftest import Servers
+from services.domain.dedup import Verdict
 from tests.contract.conftest import Loop
+from tests.contract.seen_index import Subject
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEDS = range(12)
-Answer = list[Verdict] | Behind
-
-
-@pytest.fixture(scope="module")
-def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
-    client = Redis.from_url(servers.redis_url)
-    yield client
-    loop.run(client.aclose())
-
-
-async def forget(redis: Redis, namespace: str) -> None:
-    async for key in redis.scan_iter(match=f"{namespace}*"):
-        await redis.delete(key)
-
-
-@pytest.fixture
-def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
-    namespace = f"contract-{uuid4().hex}"
-    yield RedisSeenIndex(redis, namespace)
-    loop.run(forget(redis, namespace))
-
-
-@dataclass
-class Subject:
-    """An empty index, spoken to in short."""
-
-    index: SeenIndex
-
-    async def claim(
-        self,
-        *sightings: tuple[str, int, int],
-        upto: int | None = None,
-        start: int = 0,
-        oldest: int = 0,
-        partition: int = 0,
-    ) -> Answer:
-        """The verdicts on (id, offset, fingerprint) sightings of a range from the first one's
-        offset."""
-        judged = await self.judge(
-            *sightings, upto=upto, start=start, oldest=oldest, partition=partition
-        )
-        return judged if isinstance(judged, Behind) else judged.verdicts
-
-    async def judge(
-        self,
-        *sightings: tuple[str, int, int],
-        upto: int | None = None,
-        start: int = 0,
-        oldest: int = 0,
-        partition: int = 0,
-    ) -> Judged | Behind:
-        """The same, with the first offsets of conflicts."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        first, last = claims[0].offset, claims[-1].offset if upto is None else upto
-        return await self.index.claim(
-            partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
-        )
-
-    async def restore(self, last: int, *sightings: tuple[str, int, int]) -> None:
-        """Put (id, offset, fingerprint) sightings back."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        await self.index.restore(0, last, claims)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -266,6 +201,11 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
                 (f"{draw.randint(0, 20)}", first + n, draw.randint(1, 2)) for n in range(count)
             ]
             oldest = max(0, first - draw.choice([5, 20, 1_000]))
+            if draw.random() < 0.1:
+                buckets = range(draw.randint(0, BUCKETS // 2), BUCKETS)
+                await memory.index.sweep(0, buckets, oldest)
+                assert await redis.index.sweep(0, buckets, oldest) == BUCKETS
+                continue
             if draw.random() < 0.15:
                 await memory.restore(taken[-1][1], *taken)
                 await redis.restore(taken[-1][1], *taken)
