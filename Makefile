@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
-.PHONY: setup demo up test check format bench lock clean
+.PHONY: setup demo up test check format bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ test: check
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# For as long as wanted: make chaos CHAOS_SECONDS=600 SEED=1 RATE=500
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) --seed $(or $(SEED),1) --rate $(or $(RATE),500)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -30,7 +30,12 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     )
     step = DedupStep(log, index, settings.partitions)
     worker = Worker(
-        KafkaConsumer(settings.kafka_bootstrap_servers, topic=RAW, group="tollgate-dedup"),
+        KafkaConsumer(
+            settings.kafka_bootstrap_servers,
+            topic=RAW,
+            group="tollgate-dedup",
+            instance_id=settings.instance_id,
+        ),
         topic=RAW,
         records_max=RECORDS_MAX,
         step=step,

@@ -25,6 +25,7 @@ from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of
 from services.domain.rejection import Reason
 from services.runtime.events import Fault, WireEvent, check_event
+from services.runtime.failpoint import reach
 from services.runtime.log import RAW, Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
@@ -106,6 +107,7 @@ class RangeJudge:
             else:
                 rejected.append(_rejected(record, taken.first, *event))
         judged = await self._verdicts(taken, claims)
+        reach("after_claim")
         await self._sweep.go_on(self._oldest_offset)
         fates = list(zip(claimed, judged.verdicts, strict=True))
         unique = [sighting for sighting, verdict in fates if verdict is Verdict.UNIQUE]

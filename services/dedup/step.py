@@ -15,6 +15,7 @@ from services.dedup.judge import RangeJudge, ranges_of
 from services.dedup.restore import restore
 from services.domain.chain import ChainBroken
 from services.runtime.ends import last_unique
+from services.runtime.failpoint import reach
 from services.runtime.log import RAW, UNIQUE, Log, Record
 from services.runtime.records import encode
 
@@ -79,6 +80,8 @@ class DedupStep:
             if found != state.next_offset or batch[-1].offset - found + 1 != len(batch):
                 return ChainBroken(RAW, partition, state.next_offset, found)
             judged = await state.judge.judge(batch)
+            reach("before_send")
             await self._log.append(UNIQUE, partition, encode(judged))
+            reach("after_send")
             state.next_offset = judged.last + 1
         return None

@@ -7,6 +7,7 @@ import msgspec
 
 from services.gateway.sink import EventSink, Unavailable
 from services.gateway.validation import BadRequest, accept
+from services.runtime.failpoint import reach, reach_soon
 from services.runtime.http import (
     UNAUTHORIZED,
     Disconnected,
@@ -63,7 +64,9 @@ class IngestApp:
         except Disconnected:
             return
         else:
+            reach("before_reply")
             await respond(send, 200)
+            reach_soon("after_reply")
 
     async def _ingest(self, scope: Scope, receive: Receive) -> None:
         if scope["method"] != "POST":

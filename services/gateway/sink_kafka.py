@@ -16,6 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.domain.partition import partition_of
 from services.gateway.sink import Unavailable
+from services.runtime.failpoint import reach
 from services.runtime.log import RAW
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,9 @@ class KafkaEventSink:
         try:
             if producer is None:
                 raise Unavailable("Kafka went away")
+            reach("before_send")
             await (await producer.send_batch(batch.builder, RAW, partition=partition))
+            reach("after_send")
         except (KafkaError, Unavailable) as error:
             if not batch.done.done():
                 batch.done.set_exception(error)

@@ -24,7 +24,12 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     pool = await connect_pool(settings.database_url, size_max=4)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     worker = Worker(
-        KafkaConsumer(settings.kafka_bootstrap_servers, topic=RATED, group="tollgate-projector"),
+        KafkaConsumer(
+            settings.kafka_bootstrap_servers,
+            topic=RATED,
+            group="tollgate-projector",
+            instance_id=settings.instance_id,
+        ),
         topic=RATED,
         records_max=RECORDS_MAX,
         step=ProjectorStep(PostgresProjection(pool), pricer.wake),

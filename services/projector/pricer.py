@@ -13,6 +13,7 @@ from uuid import UUID
 
 from services.domain.pricing.invoice import price_invoice
 from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
+from services.runtime.failpoint import reach
 from services.runtime.invoice_document import render
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ class Pricer:
         async with self._drafts.take(MARKS_MAX) as batch:
             if batch.drafts:
                 await self._price(batch)
-            return batch.taken
+                reach("before_pricing_commit")
+        if batch.drafts:
+            reach("after_pricing_commit")
+        return batch.taken
 
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()

@@ -15,6 +15,7 @@ from services.projector.aggregates_postgres import Totals, add_distinct, merge_t
 from services.projector.conflicts_postgres import add_conflicts
 from services.projector.projection import Flush, GenerationDropped, Position, PositionMoved
 from services.runtime.clock import utc_now
+from services.runtime.failpoint import reach
 from services.runtime.json import encode_json
 from services.runtime.records import instant_of
 
@@ -114,6 +115,7 @@ class PostgresProjection:
             await add_conflicts(connection, flush, generation)
             if self._fixed is None:
                 await _mark_stale(connection, flush)
+            reach("before_commit")
         return generation
 
     async def _know_series(self, keys: Iterable[SeriesKey], generation: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from services.domain.chain import ChainBroken
 from services.projector.merge import merge_range
 from services.projector.projection import Flush, Position, PositionMoved, Projection
+from services.runtime.failpoint import reach
 from services.runtime.log import RATED, Record
 from services.runtime.records import decode_rated
 
@@ -41,6 +42,7 @@ class ProjectorStep:
                 return broken
             try:
                 await self._projection.apply(flush)
+                reach("after_commit")
             except PositionMoved:
                 found = await self._projection.positions(list(held))
                 self._positions.update({p: found.get(p) for p in held})

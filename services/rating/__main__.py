@@ -26,7 +26,9 @@ async def rating(settings: Settings, stopping: asyncio.Event) -> None:
         settings.kafka_bootstrap_servers, "tollgate-rating", partitions=settings.partitions
     )
     step = RatingStep(log, PostgresCatalogSource(pool))
-    app = make_app(settings.kafka_bootstrap_servers, settings.partitions, step)
+    app = make_app(
+        settings.kafka_bootstrap_servers, settings.partitions, settings.instance_id, step
+    )
     assigned = asyncio.Event()
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types

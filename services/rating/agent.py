@@ -13,6 +13,7 @@ from typing import Any
 import faust
 
 from services.rating.step import RatingStep
+from services.runtime.failpoint import reach
 from services.runtime.log import UNIQUE, Record
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,11 @@ GROUP = "tollgate-rating"
 _EXIT_FAILURE = 1
 
 
-def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
-    """A Faust app whose agent feeds `step`; the caller starts and stops it."""
+def make_app(
+    bootstrap_servers: str, partitions: int, instance_id: str | None, step: RatingStep
+) -> Any:
+    """A Faust app whose agent feeds `step`; the caller starts and stops it. `instance_id`: of a
+    static member of the group (TOLLGATE_INSTANCE_ID), or None."""
     brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
     app = faust.App(
         GROUP,
@@ -33,6 +37,7 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
         # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
         datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
         store="memory://",
+        consumer_group_instance_id=instance_id,
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=1.0,
         broker_session_timeout=10.0,
@@ -48,6 +53,7 @@ def make_app(bootstrap_servers: str, partitions: int, step: RatingStep) -> Any:
     @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
         async for event in stream.events():
+            reach("after_poll")
             message = event.message
             record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
             try:

@@ -13,6 +13,7 @@ from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
 from services.rating.catalog import CatalogSource
 from services.rating.fold import rated_batch
 from services.runtime.ends import last_rated
+from services.runtime.failpoint import reach
 from services.runtime.log import RATED, UNIQUE, Log, Record
 from services.runtime.records import decode_unique_events, encode
 
@@ -84,6 +85,8 @@ class RatingStep:
         if not isinstance(step, Repeat):
             self._catalog = await self._catalogs.current(self._catalog)
             rated = rated_batch(record, batch, step.range, self._catalog)
+            reach("before_send")
             await self._log.append(RATED, record.partition, encode(rated))
+            reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1

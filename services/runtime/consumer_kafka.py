@@ -32,11 +32,15 @@ _SEEK_WAIT_S = 0.02
 class KafkaConsumer:
     """See `services.runtime.consumer.Consumer`."""
 
-    def __init__(self, bootstrap_servers: str, *, topic: str, group: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, topic: str, group: str, instance_id: str | None = None
+    ) -> None:
+        """`instance_id`: of a static member of the group (TOLLGATE_INSTANCE_ID), or None."""
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
+            group_instance_id=instance_id,
             client_id=group,
             enable_auto_commit=False,
             # An offset that is gone must be seen, not jumped over.

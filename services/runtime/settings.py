@@ -5,6 +5,7 @@ No other module of the stages reads the environment.
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -109,6 +110,23 @@ class Settings(BaseModel):
             description="how long usage.raw is kept; longer than the 34 days of dedup",
         ),
     ] = 40
+    instance_id: Annotated[
+        str | None,
+        Field(
+            alias="TOLLGATE_INSTANCE_ID",
+            pattern="^[A-Za-z0-9._-]{1,200}$",
+            description="a name of this worker that no other of its stage has and that it keeps"
+            " over restarts: a killed worker then has its partitions back as soon as it is up,"
+            " instead of after Kafka's session timeout",
+        ),
+    ] = None
+    failpoint_dir: Annotated[
+        Path | None,
+        Field(
+            alias="TOLLGATE_FAILPOINT_DIR",
+            description="for tests only: a folder whose files make this process kill itself",
+        ),
+    ] = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

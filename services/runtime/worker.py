@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from services.domain.chain import ChainBroken
 from services.runtime.consumer import Consumer, OffsetsGone
+from services.runtime.failpoint import reach
 from services.runtime.log import Record
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class Worker:
             held = set(self._consumer.assignment()) - self._halted
             records = {p: batch for p, batch in fetched.items() if p in held}
             positions = {p: batch[-1].offset + 1 for p, batch in records.items()}
+            reach("after_poll")
             for broken in await self._step.process(records):
                 del positions[broken.partition]
                 await self._doubt(broken)

@@ -79,11 +79,13 @@ def period_of(span: Span, month: datetime) -> Bounds | None:
     return Bounds(start, end) if start < end else None
 
 
-def months_used(usage: Usage, references: Collection[str]) -> Iterator[datetime]:
-    """First instants of the calendar months in which these references used anything."""
-    hours = {key.hour for key in usage if key.reference in references}
-    instants = [EPOCH + timedelta(hours=hour) for hour in hours]
-    yield from sorted({datetime(at.year, at.month, 1, tzinfo=UTC) for at in instants})
+def months_used(usage: Usage) -> dict[str, set[datetime]]:
+    """By reference, the first instants of the calendar months in which it used anything."""
+    months: dict[str, set[datetime]] = {}
+    for reference, hour in {(key.reference, key.hour) for key in usage}:
+        at = EPOCH + timedelta(hours=hour)
+        months.setdefault(reference, set()).add(datetime(at.year, at.month, 1, tzinfo=UTC))
+    return months
 
 
 Held = Mapping[tuple[str, UUID], Iterable[tuple[int, Amount]]]
