@@ -57,9 +57,16 @@ class SeenIndex(Protocol):
         """
         ...
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
-        """Put back the unique sightings of a range of usage.unique that ends at raw offset `last`
-        and move the mark there."""
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
+        """Put back the unique sightings of one range of usage.unique and move the mark to its end,
+        atomically.
+
+        Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later: an
+        index that forgets again while it is restored must not look whole. With `anew` this is the
+        first range to be put back into an index that knows nothing, and such a one takes it.
+        """
         ...
 
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:

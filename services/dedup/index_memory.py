@@ -40,14 +40,20 @@ class MemorySeenIndex:
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
         return judged
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
         """See SeenIndex."""
+        mark = self.marks.get(partition)
+        if (mark is None and not anew) or (mark is not None and mark < taken.first - 1):
+            return Behind(mark)
         for claim in claims:
             key = (partition, claim.digest)
             known = self.seen.get(key)
             if known is None or known.offset < claim.offset:
                 self.seen[key] = Sighting(claim.offset, claim.fingerprint)
-        self.marks[partition] = max(last, self.marks.get(partition, -1))
+        self.marks[partition] = max(taken.last, -1 if mark is None else mark)
+        return None
 
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """See SeenIndex."""

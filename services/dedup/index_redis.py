@@ -48,7 +48,12 @@ return {1, table.concat(verdicts), table.concat(firsts)}
 """
 
 _RESTORE_SCRIPT = """
-local packed, prefix = ARGV[2], ARGV[3]
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+local mark = redis.call('GET', KEYS[1])
+if (not mark and ARGV[3] ~= '1') or (mark and tonumber(mark) < first - 1) then
+  return {0, mark or ''}
+end
+local packed, prefix = ARGV[4], ARGV[5]
 for i = 1, #packed, 28 do
   local bucket = prefix .. string.sub(packed, i, i + 1)
   local id = string.sub(packed, i + 2, i + 15)
@@ -62,9 +67,8 @@ for i = 1, #packed, 28 do
   end
   if newer then redis.call('HSET', bucket, id, own) end
 end
-local mark = redis.call('GET', KEYS[1])
-if not mark or tonumber(mark) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
-return 1
+if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) end
+return {1, ''}
 """
 
 # HDEL takes its fields from Lua's stack, which holds some 8,000.
@@ -154,10 +158,18 @@ class RedisSeenIndex:
         firsts = (first for (first,) in _OFFSET.iter_unpack(more[0]))
         return Judged(verdicts, dict(zip(conflicts, firsts, strict=True)))
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
         """See SeenIndex."""
         prefix = self._prefix(partition)
-        await self._restore(keys=[f"{prefix}mark"], args=[last, _packed(claims), prefix])
+        done, answer = await self._restore(
+            keys=[f"{prefix}mark"],
+            args=[taken.first, taken.last, int(anew), _packed(claims), prefix],
+        )
+        if done:
+            return None
+        return Behind(int(answer) if answer else None)
 
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """See SeenIndex."""

@@ -45,7 +45,9 @@ class Subject:
             partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
         )
 
-    async def restore(self, last: int, *sightings: tuple[str, int, int]) -> None:
+    async def restore(
+        self, last: int, *sightings: tuple[str, int, int], first: int = 0, anew: bool = True
+    ) -> Behind | None:
         """Put (id, offset, fingerprint) sightings back."""
         claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        await self.index.restore(0, last, claims)
+        return await self.index.restore(0, Range(first, last), claims, anew=anew)

@@ -54,7 +54,7 @@ def test_a_conflict_names_the_first_sighting(loop: Loop, subject: Subject) -> No
         # Its second life, once the first is forgotten, is then the first sighting.
         await subject.claim(("a", 7, 9), oldest=7)
         assert await subject.judge(("a", 8, 1), oldest=7) == Judged([CONFLICT], {8: 7})
-        await subject.restore(far, ("far", far, 1))
+        await subject.restore(far, ("far", far, 1), first=8)
         assert await subject.judge(("far", far + 1, 2)) == Judged([CONFLICT], {far + 1: far})
 
     loop.run(scenario())
@@ -154,6 +154,25 @@ def test_what_was_restored_is_known_and_the_mark_with_it(loop: Loop, subject: Su
     loop.run(scenario())
 
 
+def test_an_index_that_forgets_again_while_it_is_restored_does_not_look_whole(
+    loop: Loop, subject: Subject
+) -> None:
+    """The rest of a restore must not move the mark over what was forgotten meanwhile."""
+
+    async def scenario() -> None:
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) == Behind(None)
+        assert await subject.claim(("b", 6, 1)) == Behind(None)
+        assert await subject.restore(3, ("a", 0, 1), first=2, anew=True) is None
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=False) == Behind(3)
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=True) == Behind(3)
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) is None
+        assert await subject.claim(("a", 6, 1), ("b", 7, 1), ("c", 8, 1)) == [
+            DUPLICATE, DUPLICATE, UNIQUE,
+        ]  # fmt: skip
+
+    loop.run(scenario())
+
+
 def test_restoring_keeps_the_newer_life_of_an_id(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         await subject.restore(9, ("a", 8, 2))
@@ -207,9 +226,13 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
                 assert await redis.index.sweep(0, buckets, oldest) == BUCKETS
                 continue
             if draw.random() < 0.15:
-                await memory.restore(taken[-1][1], *taken)
-                await redis.restore(taken[-1][1], *taken)
-                mark = max(mark, taken[-1][1])
+                anew = draw.random() < 0.5
+                behind = await memory.restore(taken[-1][1], *taken, first=first, anew=anew)
+                assert behind == await redis.restore(
+                    taken[-1][1], *taken, first=first, anew=anew
+                ), f"seed {seed} step {step}"
+                if behind is None:
+                    mark = max(mark, taken[-1][1])
                 continue
             expected = await memory.judge(*taken, oldest=oldest)
             assert await redis.judge(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
