@@ -14,6 +14,7 @@ from services.api.app import create_app
 from services.gateway.app import PATH, IngestApp
 from services.gateway.sink_kafka import KafkaEventSink
 from services.runtime.clock import utc_now
+from services.runtime.conservation_live import LiveReports
 from services.runtime.health import PATHS, Check, HealthApp
 from services.runtime.http import App, HttpError, Receive, Scope, Send, drained, respond_error
 from services.runtime.postgres import connect_pool_when_it_answers
@@ -77,7 +78,11 @@ async def run(part: Part, settings: Settings, stopping: asyncio.Event) -> None:
                 body_bytes_max=settings.body_bytes_max,
                 bytes_in_flight_max=settings.bytes_in_flight_max,
             )
-        api = create_app(pool, tokens) if part.api else None
+        api = None
+        if part.api:
+            reports = LiveReports(pool, settings)
+            stack.push_async_callback(reports.close)
+            api = create_app(pool, tokens, reports=reports)
         # Ingest goes on without PostgreSQL, so its absence must not take the gateway out of
         # service.
         health = HealthApp(checks, {"kafka"} if part.ingest else {"postgres"})

@@ -14,8 +14,10 @@ from services.runtime.events import WireEvent, encode_event
 from services.runtime.record_schemas import DIRECTORY, RECORDS, schema_texts, write
 from services.runtime.records import (
     FORMAT_VERSION,
+    ConflictRecord,
     RatedAggregate,
     RatedBatch,
+    RatedConflict,
     RatedRejection,
     RejectedRecord,
     UniqueBatch,
@@ -29,13 +31,13 @@ UNIQUE = UniqueBatch(
     format=FORMAT_VERSION,
     partition=0,
     first=5,
-    last=6,
+    last=7,
     ingested_from_ms=1,
     ingested_to_ms=2,
     offsets=[0],
     events=[msgspec.Raw(EVENT)],
-    conflicts=[],
-    rejected=[RejectedRecord(1, "not_json", "", None, b"junk", 2)],
+    conflicts=[ConflictRecord(1, 4, "t", 2)],
+    rejected=[RejectedRecord(2, "not_json", "", None, b"junk", 2)],
 )
 AGGREGATE = RatedAggregate(
     "c", UUID(int=1), ["eu", None], 500_000, 1, Decimal("0.1"), None, None, None, None, ["a"]
@@ -44,17 +46,18 @@ RATED = RatedBatch(
     format=FORMAT_VERSION,
     partition=0,
     first=5,
-    last=6,
+    last=7,
     source_offset=0,
     ingested_to_ms=2,
     catalog_version=1,
     counted=1,
-    duplicates=0,
-    conflicts=0,
+    duplicates=1,
+    conflicts=1,
     rejected=1,
     unmatched=0,
     aggregates=[AGGREGATE],
-    rejections=[RatedRejection(6, "not_json", "", None, None, b"junk", 2)],
+    rejections=[RatedRejection(7, "not_json", "", None, None, b"junk", 2)],
+    conflicting=[RatedConflict(6, 4, "t", 2)],
 )
 
 

@@ -14,11 +14,16 @@ from services.api.openapi import describe
 from services.api.replies import exact
 from services.api.routes import routers
 from services.runtime.clock import utc_now
+from services.runtime.conservation_live import Reports
 from services.runtime.tokens import TokenCache
 
 
 def create_app(
-    pool: asyncpg.Pool, tokens: TokenCache, *, now: Callable[[], datetime] = utc_now
+    pool: asyncpg.Pool,
+    tokens: TokenCache,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    reports: Reports | None = None,
 ) -> FastAPI:
     """The application over a pool that the caller opens and closes."""
     # The documentation pages that FastAPI has would load scripts from elsewhere.
@@ -29,7 +34,7 @@ def create_app(
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.context = Context(pool, now)
+    app.state.context = Context(pool, now, reports)
     errors.install(app)
     app.add_middleware(BearerAuthentication, tokens=tokens)
     for router in routers():

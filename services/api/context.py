@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import asyncpg
 from fastapi import Depends, Request
 
+from services.runtime.conservation_live import Reports
+
 # A pool that stays empty this long means that the database hangs: better 503 than to queue.
 ACQUIRE_S = 5.0
 ACTOR = "tollgate.actor"  # where `auth` leaves the token's name in the ASGI scope
@@ -20,6 +22,7 @@ class Context:
 
     pool: asyncpg.Pool
     now: Callable[[], datetime]
+    reports: Reports | None = None  # None: this process has no log to look at
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[asyncpg.Connection]:

@@ -66,11 +66,11 @@ def conflict(message: str) -> ApiError:
     return ApiError(409, message, headers=NOT_AGAIN)
 
 
-def unavailable() -> ApiError:
+def unavailable(what: str = "the database") -> ApiError:
     """503: nothing was changed for certain, or it was and its reply was lost; ask again."""
     return ApiError(
         503,
-        "the database is not available; send the request again in a moment",
+        f"{what} is not available; send the request again in a moment",
         headers={"Retry-After": RETRY_AFTER_S},
     )
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from services.api import (
+    conservation,
     credit_types,
     customer_plans,
     customers,
@@ -25,4 +26,5 @@ def routers() -> list[APIRouter]:
         usage_groups.router,
         invoices.router,
         credit_types.router,
+        conservation.router,
     ]

@@ -1,11 +1,14 @@
 """The port to the index of seen ids: an index only, the log is the authority if it is lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
+
+# Ids lie in buckets by the first two bytes of their digest.
+BUCKETS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,15 @@ class Claim:
     digest: bytes  # services.domain.dedup.digest_of(transaction_id)
     offset: int
     fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts on the claims of one range, in their order."""
+
+    verdicts: list[Verdict]
+    first_offsets: dict[int, int] = field(default_factory=dict)
+    """Raw offset of each conflict -> raw offset of the first sighting of its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,7 @@ class SeenIndex(Protocol):
         *,
         chain_start: int,
         oldest_offset: int,
-    ) -> list[Verdict] | Behind:
+    ) -> Judged | Behind:
         """Judge the claims of one range in order and move the mark, atomically.
 
         Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later
@@ -45,7 +57,23 @@ class SeenIndex(Protocol):
         """
         ...
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
-        """Put back the unique sightings of a range of usage.unique that ends at raw offset `last`
-        and move the mark there."""
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
+        """Put back the unique sightings of one range of usage.unique and move the mark to its end,
+        atomically.
+
+        Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later: an
+        index that forgets again while it is restored must not look whole. With `anew` this is the
+        first range to be put back into an index that knows nothing, and such a one takes it.
+        """
+        ...
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
+        window has left: no verdict changes by it.
+
+        Returns the bucket to go on with, `buckets.stop` when all are done: one call looks at a
+        bounded number of ids, but at one bucket at least.
+        """
         ...

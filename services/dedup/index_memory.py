@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.dedup.index import Behind, Claim
+from services.dedup.index import Behind, Claim, Judged
 from services.domain.chain import Range
 from services.domain.dedup import Sighting, Verdict, judge
 
@@ -22,27 +22,48 @@ class MemorySeenIndex:
         *,
         chain_start: int,
         oldest_offset: int,
-    ) -> list[Verdict] | Behind:
+    ) -> Judged | Behind:
         """See SeenIndex."""
         mark = self.marks.get(partition)
         if taken.first != chain_start and (mark is None or mark < taken.first - 1):
             return Behind(mark)
-        verdicts = []
+        judged = Judged([])
         for claim in claims:
             key = (partition, claim.digest)
             sighting = Sighting(claim.offset, claim.fingerprint)
             verdict = judge(self.seen.get(key), sighting, oldest_offset)
             if verdict is Verdict.UNIQUE:
                 self.seen[key] = sighting
-            verdicts.append(verdict)
+            elif verdict is Verdict.CONFLICT:
+                judged.first_offsets[claim.offset] = self.seen[key].offset
+            judged.verdicts.append(verdict)
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
-        return verdicts
+        return judged
 
-    async def restore(self, partition: int, last: int, claims: Sequence[Claim]) -> None:
+    async def restore(
+        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+    ) -> Behind | None:
         """See SeenIndex."""
+        mark = self.marks.get(partition)
+        if (mark is None and not anew) or (mark is not None and mark < taken.first - 1):
+            return Behind(mark)
         for claim in claims:
             key = (partition, claim.digest)
             known = self.seen.get(key)
             if known is None or known.offset < claim.offset:
                 self.seen[key] = Sighting(claim.offset, claim.fingerprint)
-        self.marks[partition] = max(last, self.marks.get(partition, -1))
+        self.marks[partition] = max(taken.last, -1 if mark is None else mark)
+        return None
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """See SeenIndex."""
+        stale = [
+            (held_by, digest)
+            for (held_by, digest), sighting in self.seen.items()
+            if held_by == partition
+            and int.from_bytes(digest[:2]) in buckets
+            and sighting.offset < oldest_offset
+        ]
+        for key in stale:
+            del self.seen[key]
+        return buckets.stop

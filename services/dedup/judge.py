@@ -6,28 +6,48 @@ the log alone, so it is the same however the log is cut into ranges.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
-from services.dedup.index import Behind, Claim, SeenIndex
+from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.sweep import Sweep
 from services.domain.chain import Range
-from services.domain.dedup import REMEMBERED_DAYS, Verdict, digest_of, fingerprint_of
+from services.domain.dedup import (
+    Verdict,
+    digest_of,
+    fingerprint_of,
+    hour_of_log,
+    window_start_ms,
+)
 from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of
 from services.domain.rejection import Reason
 from services.runtime.events import Fault, WireEvent, check_event
 from services.runtime.failpoint import reach
 from services.runtime.log import RAW, Log, Record
-from services.runtime.records import FORMAT_VERSION, RejectedRecord, UniqueBatch
+from services.runtime.records import (
+    FORMAT_VERSION,
+    ConflictRecord,
+    RejectedRecord,
+    UniqueBatch,
+)
 
 # One Redis call and one Kafka record a range: large enough that their cost vanishes.
 RANGE_EVENTS_MAX = 1_000
 # Below the 4 MiB of a usage.unique record, base64 of a rejected 1 MiB record included.
 RANGE_BYTES_MAX = 1_000_000
-_HOUR_MS = 60 * 60 * 1000
-_REMEMBERED_MS = REMEMBERED_DAYS * 24 * _HOUR_MS
 _JSON_SPACE = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A record that is an event, and so has claimed its id."""
+
+    record: Record
+    transaction_id: str
+    content: bytes
 
 
 class Restore(Protocol):
@@ -64,8 +84,7 @@ class RangeJudge:
         self._partition = partition
         self._partition_count = partition_count
         self._chain_start = chain_start
-        # The window's start moves by whole hours of the log's own time, so it is looked up rarely
-        # and two workers judge alike.
+        self._sweep = Sweep(index, partition)
         self._window_hour = -1
         self._oldest_offset = 0
 
@@ -76,7 +95,7 @@ class RangeJudge:
         await self._move_window(records)
         taken = Range(records[0].offset, records[-1].offset)
         claims: list[Claim] = []
-        contents: list[bytes] = []
+        claimed: list[_Claimed] = []
         rejected: list[RejectedRecord] = []
         for record in records:
             content = (record.value or b"").strip(_JSON_SPACE)
@@ -84,11 +103,15 @@ class RangeJudge:
             if isinstance(event, WireEvent):
                 digest = digest_of(event.transaction_id)
                 claims.append(Claim(digest, record.offset, fingerprint_of(content)))
-                contents.append(content)
+                claimed.append(_Claimed(record, event.transaction_id, content))
             else:
                 rejected.append(_rejected(record, taken.first, *event))
-        verdicts = await self._verdicts(taken, claims)
+        judged = await self._verdicts(taken, claims)
         reach("after_claim")
+        await self._sweep.go_on(self._oldest_offset)
+        fates = list(zip(claimed, judged.verdicts, strict=True))
+        unique = [sighting for sighting, verdict in fates if verdict is Verdict.UNIQUE]
+        conflicts = [sighting for sighting, verdict in fates if verdict is Verdict.CONFLICT]
         return UniqueBatch(
             format=FORMAT_VERSION,
             partition=self._partition,
@@ -96,17 +119,16 @@ class RangeJudge:
             last=taken.last,
             ingested_from_ms=records[0].timestamp_ms,
             ingested_to_ms=records[-1].timestamp_ms,
-            offsets=_offsets(taken, claims, verdicts, Verdict.UNIQUE),
-            events=[
-                msgspec.Raw(content)
-                for content, verdict in zip(contents, verdicts, strict=True)
-                if verdict is Verdict.UNIQUE
+            offsets=[sighting.record.offset - taken.first for sighting in unique],
+            events=[msgspec.Raw(sighting.content) for sighting in unique],
+            conflicts=[
+                _conflict(sighting, taken.first, judged.first_offsets[sighting.record.offset])
+                for sighting in conflicts
             ],
-            conflicts=_offsets(taken, claims, verdicts, Verdict.CONFLICT),
             rejected=rejected,
         )
 
-    async def _verdicts(self, taken: Range, claims: Sequence[Claim]) -> list[Verdict]:
+    async def _verdicts(self, taken: Range, claims: Sequence[Claim]) -> Judged:
         for _ in range(2):
             answer = await self._index.claim(
                 self._partition,
@@ -127,8 +149,8 @@ class RangeJudge:
         hour = _hour_of(records[0])
         assert hour == _hour_of(records[-1]), "a range crosses an hour of the log's time"
         if hour > self._window_hour:
-            window_start_ms = hour * _HOUR_MS - _REMEMBERED_MS
-            self._oldest_offset = await self._log.offset_at(RAW, self._partition, window_start_ms)
+            start_ms = window_start_ms(records[0].timestamp_ms)
+            self._oldest_offset = await self._log.offset_at(RAW, self._partition, start_ms)
             self._window_hour = hour
 
     def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
@@ -162,17 +184,16 @@ def ranges_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 
 def _hour_of(record: Record) -> int:
-    return record.timestamp_ms // _HOUR_MS
+    return hour_of_log(record.timestamp_ms)
 
 
-def _offsets(
-    taken: Range, claims: Sequence[Claim], verdicts: Sequence[Verdict], wanted: Verdict
-) -> list[int]:
-    return [
-        claim.offset - taken.first
-        for claim, verdict in zip(claims, verdicts, strict=True)
-        if verdict is wanted
-    ]
+def _conflict(sighting: _Claimed, first: int, first_offset: int) -> ConflictRecord:
+    return ConflictRecord(
+        offset=sighting.record.offset - first,
+        first_offset=first_offset,
+        transaction_id=sighting.transaction_id,
+        ingested_at_ms=sighting.record.timestamp_ms,
+    )
 
 
 def _rejected(record: Record, first: int, reason: Reason, detail: str) -> RejectedRecord:

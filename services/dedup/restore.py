@@ -1,8 +1,10 @@
 """Puts lost ids back into the index from usage.unique, the authority. Never writes the log."""
 
 import logging
+from collections.abc import AsyncIterator, Sequence
 
-from services.dedup.index import Claim, SeenIndex
+from services.dedup.index import Behind, Claim, SeenIndex
+from services.domain.chain import Range
 from services.domain.dedup import digest_of, fingerprint_of
 from services.runtime.events import decode_event
 from services.runtime.log import UNIQUE, Log, Record
@@ -19,19 +21,26 @@ async def restore(
     log: Log, index: SeenIndex, partition: int, mark: int | None, oldest_offset: int
 ) -> None:
     """Put back every unique sighting after raw offset `mark` (all since `oldest_offset` when the
-    index knows nothing) and so move the index's mark to the end of usage.unique."""
+    index knows nothing) and so move the index's mark to the end of usage.unique. Gives up when the
+    index forgets again meanwhile, which the next claim then shows."""
     known = oldest_offset - 1 if mark is None else mark
-    offset = await _first_after(log, partition, known)
+    anew = mark is None
     count = 0
-    while records := await log.read(UNIQUE, partition, offset):
-        for record in records:
-            batch = decode_unique(record.value, f"{UNIQUE}[{partition}]@{record.offset}")
-            if batch.last <= known:
-                continue
-            claims = _claims_of(batch)
-            await index.restore(partition, batch.last, claims)
-            count += len(claims)
-        offset = records[-1].offset + 1
+    reached: UniqueBatch | None = None
+    async for batch in _batches(log, partition, await _first_after(log, partition, known)):
+        if reached is None or batch.last > reached.last:
+            reached = batch
+        if batch.last <= known:
+            continue
+        claims = _claims_of(batch)
+        if await _put_back(index, batch, claims, anew=anew):
+            return
+        anew = False
+        count += len(claims)
+    if anew and reached is not None:
+        # Every id is forgotten by age, so none was put back; the index must still learn how far
+        # the log was judged, or it would refuse the next range for ever.
+        await _put_back(index, reached, [], anew=True)
     logger.warning(
         "the index had lost partition %d after raw offset %s; %d ids were put back from %s",
         partition,
@@ -39,6 +48,28 @@ async def restore(
         count,
         UNIQUE,
     )
+
+
+async def _put_back(
+    index: SeenIndex, batch: UniqueBatch, claims: Sequence[Claim], *, anew: bool
+) -> Behind | None:
+    taken = Range(batch.first, batch.last)
+    behind = await index.restore(batch.partition, taken, claims, anew=anew)
+    if behind is not None:
+        logger.warning(
+            "the index forgot partition %d again, after raw offset %s, while it was being restored",
+            batch.partition,
+            behind.mark,
+        )
+    return behind
+
+
+async def _batches(log: Log, partition: int, offset: int) -> AsyncIterator[UniqueBatch]:
+    """Every range of usage.unique from `offset` on."""
+    while records := await log.read(UNIQUE, partition, offset):
+        for record in records:
+            yield decode_unique(record.value, f"{UNIQUE}[{partition}]@{record.offset}")
+        offset = records[-1].offset + 1
 
 
 async def _first_after(log: Log, partition: int, known: int) -> int:

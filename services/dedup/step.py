@@ -37,8 +37,9 @@ class DedupStep:
 
     async def open(self, partition: int) -> int:
         """Resume after the last range of usage.unique; the first start begins with the log."""
-        start, end = await self._log.bounds(RAW, partition)
+        # The output first: whoever still writes it must not get ahead of the bounds read here.
         last = await last_unique(self._log, partition)
+        start, end = await self._log.bounds(RAW, partition)
         if last is None:
             chain_start = next_offset = start
         else:

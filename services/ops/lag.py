@@ -14,7 +14,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.runtime.clock import utc_now
-from services.runtime.ends import last_rated, last_unique
+from services.runtime.ends import stage_ends
 from services.runtime.json import encode_json
 from services.runtime.log import RAW, Log
 from services.runtime.log_kafka import KafkaLog
@@ -41,14 +41,12 @@ async def collect(log: Log, positions: dict[int, int], partitions: int) -> list[
     """The lag of every stage; `positions`: partition -> next raw offset of the projector."""
     lags: list[Lag] = []
     for partition in range(partitions):
-        start, end = await log.bounds(RAW, partition)
-        unique = await last_unique(log, partition)
-        judged = start if unique is None else unique.last + 1
-        last = await last_rated(log, partition)
-        rated = start if last is None else last.last + 1
-        projected = positions.get(partition, start)
+        ends = await stage_ends(log, partition)
+        judged = ends.raw_start if ends.unique is None else ends.unique.last + 1
+        rated = ends.raw_start if ends.rated is None else ends.rated.last + 1
+        projected = positions.get(partition, ends.raw_start)
         stages = (
-            ("dedup", end, judged),
+            ("dedup", ends.raw_end, judged),
             ("rating", judged, rated),
             ("projector", rated, projected),
         )
@@ -107,7 +105,9 @@ async def measure(settings: Settings) -> list[Lag]:
     try:
         connection = await connect(settings.database_url)
         try:
-            return await collect(log, await _positions(connection), settings.partitions)
+            # Before the topics, or a projector at work would seem to be ahead of them.
+            positions = await _positions(connection)
+            return await collect(log, positions, settings.partitions)
         finally:
             await connection.close()
     finally:

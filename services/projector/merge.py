@@ -55,6 +55,7 @@ def _take(flush: Flush, position: Position | None, batch: RatedBatch, offset: in
     flush.rejections += [
         (batch.partition, batch.catalog_version, rejection) for rejection in batch.rejections
     ]
+    flush.conflicts += [(batch.partition, conflict) for conflict in batch.conflicting]
     for part in batch.aggregates:
         key = AggregateKey(part.reference, part.metric_id, tuple(part.group), part.hour)
         held = flush.aggregates.get(key)

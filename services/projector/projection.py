@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.domain.aggregate import Aggregate, AggregateKey
-from services.runtime.records import RatedRejection
+from services.runtime.records import RatedConflict, RatedRejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Flush:
     aggregates: dict[AggregateKey, Aggregate] = field(default_factory=dict)
     rejections: list[tuple[int, int, RatedRejection]] = field(default_factory=list)
     """(partition, catalog version, rejection)"""
+    conflicts: list[tuple[int, RatedConflict]] = field(default_factory=list)
+    """(partition, conflict)"""
 
 
 class PositionMoved(Exception):
@@ -61,5 +63,7 @@ class Projection(Protocol):
 
     async def apply(self, flush: Flush) -> None:
         """Apply a flush in one transaction; raises PositionMoved when any position is not as
-        expected, and then applies nothing; GenerationDropped where the generation is gone."""
+        expected, and then applies nothing; GenerationDropped where the generation is gone. A
+        rejection or conflict that is there already fails the whole flush: positions and dead
+        letters that disagree are our bug."""
         ...

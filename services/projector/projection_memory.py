@@ -5,7 +5,7 @@ from copy import deepcopy
 
 from services.domain.aggregate import Aggregate, AggregateKey
 from services.projector.projection import Advance, Flush, Position, PositionMoved
-from services.runtime.records import RatedRejection
+from services.runtime.records import RatedConflict, RatedRejection
 
 
 class MemoryProjection:
@@ -16,6 +16,7 @@ class MemoryProjection:
         self.fates: dict[int, Advance] = {}
         self.aggregates: dict[AggregateKey, Aggregate] = {}
         self.rejections: list[tuple[int, int, RatedRejection]] = []
+        self.conflicts: dict[tuple[int, int], RatedConflict] = {}
 
     async def positions(self, partitions: Sequence[int]) -> Mapping[int, Position]:
         """See Projection."""
@@ -26,12 +27,16 @@ class MemoryProjection:
         for partition, advance in flush.advances.items():
             if self.held.get(partition) != advance.expected:
                 raise PositionMoved
+        conflicts = {(p, conflict.offset): conflict for p, conflict in flush.conflicts}
+        assert len(conflicts) == len(flush.conflicts), "a conflict twice in one flush"
+        assert not conflicts.keys() & self.conflicts.keys(), "a conflict is there already"
         for partition, advance in flush.advances.items():
             self.held[partition] = Position(advance.next_raw, advance.next_rated)
             self._add_fates(partition, advance)
         for key, aggregate in flush.aggregates.items():
             self.aggregates.setdefault(key, Aggregate()).merge(deepcopy(aggregate))
         self.rejections += flush.rejections
+        self.conflicts.update(conflicts)
 
     def _add_fates(self, partition: int, advance: Advance) -> None:
         sums = self.fates.setdefault(partition, deepcopy(advance))

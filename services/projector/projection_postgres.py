@@ -12,6 +12,7 @@ import asyncpg
 from services.domain.aggregate import Aggregate, AggregateKey, hour_start
 from services.domain.period import month_start
 from services.projector.aggregates_postgres import Totals, add_distinct, merge_totals
+from services.projector.conflicts_postgres import add_conflicts
 from services.projector.projection import Flush, GenerationDropped, Position, PositionMoved
 from services.runtime.clock import utc_now
 from services.runtime.failpoint import reach
@@ -111,6 +112,7 @@ class PostgresProjection:
             await merge_totals(connection, "usage_month", months)
             await add_distinct(connection, hours)
             await _add_rejections(connection, flush, generation)
+            await add_conflicts(connection, flush, generation)
             if self._fixed is None:
                 await _mark_stale(connection, flush)
             reach("before_commit")

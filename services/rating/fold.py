@@ -15,6 +15,7 @@ from services.runtime.records import (
     FORMAT_VERSION,
     RatedAggregate,
     RatedBatch,
+    RatedConflict,
     RatedRejection,
     UniqueEvents,
     decode_unique,
@@ -51,6 +52,16 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
         for rejection in malformed
     ]
     rejections += _refused(batch, rated, record)
+    conflicting = [
+        RatedConflict(
+            offset=batch.first + conflict.offset,
+            first_offset=conflict.first_offset,
+            transaction_id=conflict.transaction_id,
+            ingested_at_ms=conflict.ingested_at_ms,
+        )
+        for conflict in batch.conflicts
+        if conflict.offset in wanted
+    ]
     return RatedBatch(
         format=FORMAT_VERSION,
         partition=batch.partition,
@@ -61,11 +72,12 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
         catalog_version=catalog.version,
         counted=rated.counted,
         duplicates=fresh.size - len(events) - len(malformed),
-        conflicts=sum(offset in wanted for offset in batch.conflicts),
+        conflicts=len(conflicting),
         rejected=rated.rejected + len(malformed),
         unmatched=rated.unmatched,
         aggregates=[_wire(key, aggregate) for key, aggregate in rated.aggregates.items()],
         rejections=rejections,
+        conflicting=conflicting,
     )
 
 

@@ -49,7 +49,7 @@ WHERE id = $1
 # Series a transaction when a generation is dropped: locks and log stay small.
 _DROP_SERIES = 2_000
 _BY_SERIES = ("usage_hour", "usage_month", "usage_distinct")
-_BY_GENERATION = ("rejected_event", "generation_draft")
+_BY_GENERATION = ("rejected_event", "conflicting_event", "generation_draft")
 
 
 class PostgresGenerations:

@@ -1,6 +1,8 @@
 """The last record of a stage's output, which is its checkpoint. Reads only."""
 
-from services.runtime.log import RATED, UNIQUE, Log
+from dataclasses import dataclass
+
+from services.runtime.log import RATED, RAW, UNIQUE, Log
 from services.runtime.records import RatedBatch, UniqueBatch, decode_rated, decode_unique
 
 
@@ -18,3 +20,22 @@ async def last_rated(log: Log, partition: int) -> RatedBatch | None:
     if last is None:
         return None
     return decode_rated(last.value, f"{RATED}[{partition}]@{last.offset}")
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnds:
+    """How far one partition's topics go."""
+
+    raw_start: int  # raw offset, inclusive
+    raw_end: int  # raw offset, exclusive
+    unique: UniqueBatch | None  # the last range that dedup wrote
+    rated: RatedBatch | None  # the last range that rating wrote
+
+
+async def stage_ends(log: Log, partition: int) -> StageEnds:
+    """The ends of every topic, each read after the one that is made from it: what goes on
+    meanwhile only makes a stage seem further behind, never ahead of its source."""
+    rated = await last_rated(log, partition)
+    unique = await last_unique(log, partition)
+    start, end = await log.bounds(RAW, partition)
+    return StageEnds(start, end, unique, rated)

@@ -121,6 +121,8 @@ def check_event(raw: bytes) -> WireEvent | Fault:
     """
     try:
         event = _EVENT.decode(raw)
+        if not raw.isascii():
+            raw.decode()  # msgspec skips a field it does not know without looking at its text
     except DECODE_ERRORS as error:
         return decoding_fault(error)
     return property_fault(event.properties) or text_fault(raw, event) or time_fault(event) or event

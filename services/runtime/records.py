@@ -26,6 +26,16 @@ class RejectedRecord(msgspec.Struct, frozen=True):
     ingested_at_ms: int
 
 
+class ConflictRecord(msgspec.Struct, frozen=True):
+    """An event whose id was seen before with other content: a duplicate, flagged. What it says
+    stands in usage.raw at its offset."""
+
+    offset: int  # relative to the range's `from`
+    first_offset: int  # raw offset, absolute, of the first sighting
+    transaction_id: str
+    ingested_at_ms: int
+
+
 class UniqueBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
     """One range of usage.raw after dedup. Offsets that are in none of the lists are duplicates."""
 
@@ -37,7 +47,7 @@ class UniqueBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": 
     ingested_to_ms: int  # of `to`
     offsets: list[int]  # of the unique events
     events: list[msgspec.Raw]  # canonical JSON, in the order of `offsets`
-    conflicts: list[int]  # offsets of duplicates with other content
+    conflicts: list[ConflictRecord]  # duplicates with other content
     rejected: list[RejectedRecord]
 
 
@@ -75,6 +85,15 @@ class RatedRejection(msgspec.Struct, frozen=True):
     ingested_at_ms: int
 
 
+class RatedConflict(msgspec.Struct, frozen=True):
+    """A ConflictRecord, carried on."""
+
+    offset: int  # raw offset, absolute
+    first_offset: int  # raw offset, absolute
+    transaction_id: str
+    ingested_at_ms: int
+
+
 class RatedBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
     """The aggregates of one range. counted + duplicates + rejected = to - from + 1."""
 
@@ -87,11 +106,12 @@ class RatedBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "
     catalog_version: int
     counted: int  # unmatched included
     duplicates: int  # conflicts included
-    conflicts: int
+    conflicts: int  # how many `conflicting` has
     rejected: int
     unmatched: int
     aggregates: list[RatedAggregate]
     rejections: list[RatedRejection]
+    conflicting: list[RatedConflict]
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")

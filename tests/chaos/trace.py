@@ -48,7 +48,7 @@ async def _trace_partition(log: Log, partition: int, wanted: set[bytes]) -> list
         place = f"{UNIQUE}@{record.offset}"
         batch = decode_unique(record.value, place)
         unique = {batch.first + offset for offset in batch.offsets}
-        conflicts = {batch.first + offset for offset in batch.conflicts}
+        conflicts = {batch.first + clash.offset for clash in batch.conflicts}
         for offset in sighted.keys() & set(range(batch.first, batch.last + 1)):
             fate = "conflict" if offset in conflicts else "duplicate"
             fates[offset].append(f"{'unique' if offset in unique else fate} in {place}")

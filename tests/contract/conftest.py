@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
+from services.dedup.index_redis import RedisSeenIndex
 from services.runtime.migrate import migrate
 from services.runtime.postgres import connect, connect_pool
 from tests.conftest import Servers
@@ -61,3 +63,24 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="module")
+def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
+    """A client of the real Redis."""
+    client = Redis.from_url(servers.redis_url)
+    yield client
+    loop.run(client.aclose())
+
+
+async def _forget(redis: Redis, namespace: str) -> None:
+    async for key in redis.scan_iter(match=f"{namespace}*"):
+        await redis.delete(key)
+
+
+@pytest.fixture
+def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
+    """An empty index in the real Redis."""
+    namespace = f"contract-{uuid4().hex}"
+    yield RedisSeenIndex(redis, namespace)
+    loop.run(_forget(redis, namespace))

@@ -11,16 +11,18 @@ from services.domain.aggregate import Aggregate, AggregateKey, Latest, hour_of
 from services.projector.projection import Advance, Flush, Position, Projection
 from services.projector.projection_memory import MemoryProjection
 from services.projector.projection_postgres import PostgresProjection
-from services.runtime.records import RatedRejection
+from services.runtime.records import RatedConflict, RatedRejection, instant_of
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TABLES = (
     "projection_position, usage_series, usage_hour, usage_month, usage_distinct, rejected_event,"
-    " stale_draft"
+    " conflicting_event, stale_draft"
 )
 Fates = tuple[int, int, int, int, int]
 # (partition, raw offset, metric id or None, reason, detail, key, value)
 Rejected = tuple[int, int, Any, str, str, bytes | None, bytes | None]
+# (partition, raw offset, first offset, transaction_id, ingested at)
+Conflicting = tuple[int, int, int, str, datetime]
 
 
 class Reader(Protocol):
@@ -36,6 +38,10 @@ class Reader(Protocol):
 
     async def rejections(self) -> list[Rejected]:
         """The dead letters, in order."""
+        ...
+
+    async def conflicts(self) -> list[Conflicting]:
+        """The conflicts, in order."""
         ...
 
 
@@ -59,6 +65,13 @@ class MemoryReader:
         return [
             (partition, r.offset, r.metric_id, r.reason, r.detail, r.key, r.value)
             for partition, _, r in self.projection.rejections
+        ]
+
+    async def conflicts(self) -> list[Conflicting]:
+        """See Reader."""
+        return [
+            (p, c.offset, c.first_offset, c.transaction_id, instant_of(c.ingested_at_ms))
+            for (p, _), c in sorted(self.projection.conflicts.items())
         ]
 
 
@@ -99,6 +112,14 @@ class PostgresReader:
         )
         return [(r[0], r[1], r[2] if r[2].int else None, r[3], r[4], r[5], r[6]) for r in rows]
 
+    async def conflicts(self) -> list[Conflicting]:
+        """See Reader."""
+        rows = await self.pool.fetch(
+            "SELECT partition, raw_offset, first_offset, transaction_id, ingested_at"
+            " FROM conflicting_event ORDER BY partition, raw_offset"
+        )
+        return [(r[0], r[1], r[2], r[3], r[4]) for r in rows]
+
 
 def _key(row: asyncpg.Record) -> AggregateKey:
     group = tuple(json.loads(row["group_values"]))
@@ -127,11 +148,15 @@ class Subject:
         self,
         aggregates: dict[AggregateKey, Aggregate] | None = None,
         rejections: list[tuple[int, int, RatedRejection]] | None = None,
+        conflicting: list[tuple[int, RatedConflict]] | None = None,
         **fates: int,
     ) -> Flush:
         """A flush of one range of partition 0, all of it counted unless told otherwise."""
         return Flush(
-            {0: self.advance(0, **(fates or {"counted": 1}))}, aggregates or {}, rejections or []
+            {0: self.advance(0, **(fates or {"counted": 1}))},
+            aggregates or {},
+            rejections or [],
+            conflicting or [],
         )
 
     def advance(self, partition: int, **fates: int) -> Advance:

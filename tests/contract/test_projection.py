@@ -7,11 +7,12 @@ from copy import deepcopy
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from services.domain.aggregate import Aggregate, AggregateKey, Latest, hour_of
 from services.projector.projection import Flush, Position, PositionMoved
-from services.runtime.records import RatedRejection
+from services.runtime.records import RatedConflict, RatedRejection, instant_of
 from tests.contract.conftest import Loop
 from tests.contract.projections import AT, Subject, in_memory, in_postgres
 
@@ -151,6 +152,50 @@ def test_a_rejected_event_keeps_everything(loop: Loop, subject: Subject) -> None
             (0, 5, UUID(int=2), "not_a_number", "why", b"\xff", b"\x00\xfe"),
             (0, 6, None, "not_json", "", None, None),
         ]
+
+    loop.run(scenario())
+
+
+def test_a_conflict_is_kept_where_it_can_be_found(loop: Loop, subject: Subject) -> None:
+    at = 1_764_000_000_123
+    name = "\U0001f600 " * 64
+    found = [(0, RatedConflict(7, 2, name, at)), (0, RatedConflict(6, 2**52, "b", at + 1))]
+
+    async def scenario() -> None:
+        await subject.apply(subject.flush(None, None, found, duplicates=9, conflicts=2))
+        assert await subject.read.conflicts() == [
+            (0, 6, 2**52, "b", instant_of(at + 1)),
+            (0, 7, 2, name, instant_of(at)),
+        ]
+        assert await subject.read.fates(0) == (0, 9, 2, 0, 0)
+
+    loop.run(scenario())
+
+
+def test_a_flush_from_another_position_brings_no_conflict(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        stale = subject.flush(None, None, [(0, RatedConflict(0, 0, "a", 1))], duplicates=1)
+        stale.advances[0].expected = Position(5, 5)
+        with pytest.raises(PositionMoved):
+            await subject.projection.apply(stale)
+        assert await subject.read.conflicts() == []
+
+    loop.run(scenario())
+
+
+def test_a_conflict_that_is_there_already_fails_the_whole_flush(
+    loop: Loop, subject: Subject
+) -> None:
+    conflicts = [(0, RatedConflict(1, 0, "a", 1))]
+
+    async def scenario() -> None:
+        await subject.apply(subject.flush(count(), None, conflicts, counted=1, duplicates=1))
+        again = subject.flush(count(), None, conflicts, counted=1, duplicates=1)
+        with pytest.raises((AssertionError, asyncpg.UniqueViolationError)):
+            await subject.projection.apply(again)
+        assert await subject.projection.positions([0]) == {0: Position(2, 0)}
+        assert await subject.read.aggregates() == count(1)
+        assert len(await subject.read.conflicts()) == 1
 
     loop.run(scenario())
 

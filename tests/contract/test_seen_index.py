@@ -1,70 +1,20 @@
 """The contract of the index of seen ids, in memory and in Redis: verdicts, the mark, restoring."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim, SeenIndex
+from services.dedup.index import BUCKETS, Behind, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
-from services.domain.dedup import Verdict, digest_of
-from tests.conftest import Servers
+from services.domain.dedup import Verdict
 from tests.contract.conftest import Loop
+from tests.contract.seen_index import Subject
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEDS = range(12)
-Answer = list[Verdict] | Behind
-
-
-@pytest.fixture(scope="module")
-def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
-    client = Redis.from_url(servers.redis_url)
-    yield client
-    loop.run(client.aclose())
-
-
-async def forget(redis: Redis, namespace: str) -> None:
-    async for key in redis.scan_iter(match=f"{namespace}*"):
-        await redis.delete(key)
-
-
-@pytest.fixture
-def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
-    namespace = f"contract-{uuid4().hex}"
-    yield RedisSeenIndex(redis, namespace)
-    loop.run(forget(redis, namespace))
-
-
-@dataclass
-class Subject:
-    """An empty index, spoken to in short."""
-
-    index: SeenIndex
-
-    async def claim(
-        self,
-        *sightings: tuple[str, int, int],
-        upto: int | None = None,
-        start: int = 0,
-        oldest: int = 0,
-        partition: int = 0,
-    ) -> Answer:
-        """Judge (id, offset, fingerprint) sightings of a range from the first one's offset."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        first, last = claims[0].offset, claims[-1].offset if upto is None else upto
-        return await self.index.claim(
-            partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
-        )
-
-    async def restore(self, last: int, *sightings: tuple[str, int, int]) -> None:
-        """Put (id, offset, fingerprint) sightings back."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        await self.index.restore(0, last, claims)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -87,6 +37,25 @@ def test_a_repeat_within_one_range_is_a_duplicate(loop: Loop, subject: Subject) 
     async def scenario() -> None:
         verdicts = await subject.claim(("a", 0, 1), ("a", 1, 1), ("a", 2, 2), ("b", 3, 1))
         assert verdicts == [UNIQUE, DUPLICATE, CONFLICT, UNIQUE]
+
+    loop.run(scenario())
+
+
+def test_a_conflict_names_the_first_sighting(loop: Loop, subject: Subject) -> None:
+    far = 2**53 + 1  # beyond what a Lua number holds exactly
+
+    async def scenario() -> None:
+        await subject.claim(("a", 0, 1), ("b", 1, 1))
+        taken = (("b", 2, 1), ("b", 3, 2), ("c", 4, 1), ("a", 5, 2), ("c", 6, 3))
+        for _ in range(2):  # a redelivery says the same
+            assert await subject.judge(*taken) == Judged(
+                [DUPLICATE, CONFLICT, UNIQUE, CONFLICT, CONFLICT], {3: 1, 5: 0, 6: 4}
+            )
+        # Its second life, once the first is forgotten, is then the first sighting.
+        await subject.claim(("a", 7, 9), oldest=7)
+        assert await subject.judge(("a", 8, 1), oldest=7) == Judged([CONFLICT], {8: 7})
+        await subject.restore(far, ("far", far, 1), first=8)
+        assert await subject.judge(("far", far + 1, 2)) == Judged([CONFLICT], {far + 1: far})
 
     loop.run(scenario())
 
@@ -167,7 +136,7 @@ def test_the_mark_never_goes_back(loop: Loop, subject: Subject) -> None:
 def test_a_range_without_events_moves_the_mark(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         empty = await subject.index.claim(0, Range(0, 4), [], chain_start=0, oldest_offset=0)
-        assert empty == []
+        assert empty == Judged([], {})
         assert await subject.claim(("a", 5, 1)) == [UNIQUE]
 
     loop.run(scenario())
@@ -181,6 +150,25 @@ def test_what_was_restored_is_known_and_the_mark_with_it(loop: Loop, subject: Su
         await subject.restore(5, ("c", 5, 1))
         verdicts = await subject.claim(("a", 6, 1), ("b", 7, 2), ("c", 8, 1), ("d", 9, 1))
         assert verdicts == [DUPLICATE, CONFLICT, DUPLICATE, UNIQUE]
+
+    loop.run(scenario())
+
+
+def test_an_index_that_forgets_again_while_it_is_restored_does_not_look_whole(
+    loop: Loop, subject: Subject
+) -> None:
+    """The rest of a restore must not move the mark over what was forgotten meanwhile."""
+
+    async def scenario() -> None:
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) == Behind(None)
+        assert await subject.claim(("b", 6, 1)) == Behind(None)
+        assert await subject.restore(3, ("a", 0, 1), first=2, anew=True) is None
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=False) == Behind(3)
+        assert await subject.restore(9, ("c", 8, 1), first=6, anew=True) == Behind(3)
+        assert await subject.restore(5, ("b", 4, 1), first=4, anew=False) is None
+        assert await subject.claim(("a", 6, 1), ("b", 7, 1), ("c", 8, 1)) == [
+            DUPLICATE, DUPLICATE, UNIQUE,
+        ]  # fmt: skip
 
     loop.run(scenario())
 
@@ -232,13 +220,22 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
                 (f"{draw.randint(0, 20)}", first + n, draw.randint(1, 2)) for n in range(count)
             ]
             oldest = max(0, first - draw.choice([5, 20, 1_000]))
-            if draw.random() < 0.15:
-                await memory.restore(taken[-1][1], *taken)
-                await redis.restore(taken[-1][1], *taken)
-                mark = max(mark, taken[-1][1])
+            if draw.random() < 0.1:
+                buckets = range(draw.randint(0, BUCKETS // 2), BUCKETS)
+                await memory.index.sweep(0, buckets, oldest)
+                assert await redis.index.sweep(0, buckets, oldest) == BUCKETS
                 continue
-            expected = await memory.claim(*taken, oldest=oldest)
-            assert await redis.claim(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
+            if draw.random() < 0.15:
+                anew = draw.random() < 0.5
+                behind = await memory.restore(taken[-1][1], *taken, first=first, anew=anew)
+                assert behind == await redis.restore(
+                    taken[-1][1], *taken, first=first, anew=anew
+                ), f"seed {seed} step {step}"
+                if behind is None:
+                    mark = max(mark, taken[-1][1])
+                continue
+            expected = await memory.judge(*taken, oldest=oldest)
+            assert await redis.judge(*taken, oldest=oldest) == expected, f"seed {seed} step {step}"
             if not isinstance(expected, Behind):
                 mark = max(mark, taken[-1][1])
 

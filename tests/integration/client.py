@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -125,6 +127,17 @@ class Tollgate:
         )
         return self.draft(billed)
 
+    def settled_line(self, billed: Billed, product: str, quantity: Decimal | int) -> None:
+        """Return once a product's line on any of the customer's drafts shows the quantity."""
+        path = f"/v1/customers/{billed.customer_id}/invoices?status=DRAFT"
+
+        def shown() -> list[Any]:
+            drafts = self.patient("GET", path).body["data"]
+            lines = [line for draft in drafts for line in draft["line_items"]]
+            return [line["quantity"] for line in lines if line["name"] == product]
+
+        wait_until(lambda: shown() == [quantity], lambda: f"{product} shows {shown()}")
+
     def pid(self, name: str) -> int:
         """The pid of a process by its name in run.json."""
         [pid] = [entry["pid"] for entry in self.run["processes"] if entry["name"] == name]
@@ -135,6 +148,12 @@ class Tollgate:
         pid = self.pid(name)
         os.kill(pid, signal.SIGKILL)
         return pid
+
+
+def command(tollgate: Tollgate, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """One `tollgate` command against the running stack."""
+    words = [sys.executable, "-m", "services", *arguments, "--data-dir", str(tollgate.data_dir)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
 
 
 def event(billed: Billed, transaction_id: str, amount: str, **fields: object) -> dict[str, object]:

@@ -11,13 +11,7 @@ from uuid import uuid4
 import pytest
 
 from services.runtime.json import decode_json
-from tests.integration.client import Tollgate, event, wait_until
-
-
-def command(tollgate: Tollgate, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """One `tollgate` command against the running stack."""
-    words = [sys.executable, "-m", "services", *arguments, "--data-dir", str(tollgate.data_dir)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+from tests.integration.client import Tollgate, command, event, wait_until
 
 
 def test_the_walk_through_comes_out_right(tollgate: Tollgate) -> None:

@@ -46,7 +46,9 @@ def fates(batches: Sequence[UniqueBatch]) -> dict[int, object]:
         found.update(dict.fromkeys(range(batch.first, batch.last + 1), "duplicate"))
         events = zip(batch.offsets, batch.events, strict=True)
         found.update({batch.first + offset: bytes(raw) for offset, raw in events})
-        found.update({batch.first + offset: "conflict" for offset in batch.conflicts})
+        found.update(
+            {batch.first + c.offset: (c.first_offset, c.transaction_id) for c in batch.conflicts}
+        )
         found.update({batch.first + r.offset: (r.reason, r.key, r.value) for r in batch.rejected})
     return found
 
@@ -169,6 +171,7 @@ def test_a_record_folded_in_parts_is_what_it_is_folded_whole(
             for part in folded:
                 assert part.counted + part.duplicates + part.rejected == part.last - part.first + 1
             assert totals(folded) == totals([whole])
+            assert [c for p in folded for c in p.conflicting] == whole.conflicting
             rejected = [rejection for p in folded for rejection in p.rejections]
             assert sorted(rejected, key=lambda r: r.offset) == sorted(
                 whole.rejections, key=lambda r: r.offset

@@ -34,13 +34,36 @@ def test_the_walk_through_counts_the_duplicate_once() -> None:
     }  # fmt: skip
 
 
-def test_same_id_with_other_content_is_a_conflict_and_not_counted() -> None:
+def test_same_id_with_other_content_is_a_conflict_not_counted_and_to_be_found() -> None:
     pipeline = Pipeline()
-    pipeline.post(event("a", "5000"), event("a", "7"))
+    pipeline.post(event("a", "1"), event("a", "5000"))
     run(pipeline)
-    assert pipeline.total() == 5000
-    assert pipeline.fates()["conflicts"] == 1
-    assert pipeline.fates()["duplicates"] == 1
+    pipeline.log.now_ms = 9_000
+    pipeline.post(event("a", "1"), event("a", "7"), event("a", "5"))
+    run(pipeline.restarted())
+    assert pipeline.total() == 1
+    assert pipeline.fates()["conflicts"] == 3
+    assert pipeline.fates()["duplicates"] == 4
+    partition = partition_of("a", PARTITIONS)
+    found = pipeline.projection.conflicts
+    assert set(found) == {(partition, 1), (partition, 3), (partition, 4)}
+    assert {(c.first_offset, c.transaction_id) for c in found.values()} == {(0, "a")}
+    assert [c.ingested_at_ms for c in found.values()] == [0, 9_000, 9_000]
+
+
+def test_of_an_overlap_exactly_the_conflicts_in_its_new_part_go_on() -> None:
+    """A paused dedup worker writes a longer range over one that was rated."""
+    pipeline = Pipeline()
+    pipeline.post(event("a", "1"), event("a", "2"))
+    stale = pipeline.restarted()
+    asyncio.run(_open_all(stale))
+    run(pipeline)
+    pipeline.post(event("a", "1"), event("a", "3"))
+    asyncio.run(_process_all(stale))
+    run(pipeline.restarted())
+    assert [c.offset for c in pipeline.projection.conflicts.values()] == [1, 3]
+    assert pipeline.fates()["conflicts"] == 2
+    assert pipeline.fates()["duplicates"] == 3
 
 
 @given(

@@ -1,0 +1,163 @@
+"""What must hold once every fault is over and everything has drained."""
+
+from itertools import groupby
+
+from services.domain.chain import Gap, Range, Repeat, link
+from services.domain.meter import BillableMetric
+from services.domain.reference.fold import Fate, PartitionFold, RawRecord, fold
+from services.domain.reference.usage import Usage
+from services.runtime.log import RATED, RAW, UNIQUE
+from services.runtime.records import RatedBatch, decode_rated, decode_unique
+from tests.domain.reference_cases import as_usage
+from tests.simulation.catalogs import UNITS
+from tests.simulation.clients import Truth
+from tests.simulation.profile import DAY_MS
+from tests.simulation.scheduler import Failure
+from tests.simulation.servers import Servers
+
+REMEMBERED_MS = 34 * DAY_MS
+FATES = ("counted", "duplicates", "conflicts", "rejected", "unmatched")
+
+
+def check(servers: Servers, truth: Truth, partitions: int) -> None:
+    """Raises Failure for the first promise that was not kept. Kinds: lost, doubled, wrong
+    (amounts or fates), chain, catalog, stuck."""
+    for partition in range(partitions):
+        check_drained(servers, partition)
+    check_events(servers, truth)
+    usage: Usage = {}
+    for partition in range(partitions):
+        check_unique_chain(servers, partition)
+        check_partition(servers, partition, partitions, usage)
+    check_amounts(servers, usage)
+
+
+def check_events(servers: Servers, truth: Truth) -> None:
+    """What clients were told: answered 200, once; any other, at most once."""
+    total = sum(
+        int(aggregate.total)
+        for key, aggregate in servers.projection.aggregates.items()
+        if key.metric_id == UNITS.id
+    )
+    counted = {told.number: total >> 3 * told.number & 7 for told in truth.events}
+    forgotten = ids_forgotten(servers)
+    by_id = sorted(truth.events, key=lambda told: told.transaction_id)
+    for transaction_id, group in groupby(by_id, key=lambda told: told.transaction_id):
+        events = list(group)
+        if transaction_id in forgotten:
+            continue
+        times = sum(counted[told.number] for told in events)
+        if times > 1:
+            raise Failure("doubled", f"{transaction_id} was counted {times} times")
+        # A conflict that came first and cannot be counted leaves nothing to count.
+        countable = all(told.countable for told in events)
+        if not times and countable and any(told.answered_200 for told in events):
+            raise Failure("lost", f"{transaction_id} was answered 200 and is not counted")
+
+
+def ids_forgotten(servers: Servers) -> set[str]:
+    """Ids that came again so late that they were, or may have been, new: the oracle knows."""
+    since: dict[str, int] = {}
+    found: set[str] = set()
+    for (topic, _), records in servers.log.partitions.items():
+        for record in records if topic == RAW else ():
+            name = (record.key or b"").decode()
+            if record.timestamp_ms - since.setdefault(name, record.timestamp_ms) > REMEMBERED_MS:
+                found.add(name)
+    return found
+
+
+def check_drained(servers: Servers, partition: int) -> None:
+    """Every raw offset went all the way."""
+    end = len(servers.log.partitions[RAW, partition])
+    position = servers.projection.held.get(partition)
+    reached = 0 if position is None else position.next_raw
+    if reached != end:
+        raise Failure("stuck", f"partition {partition} stands at {reached} of {end}")
+    fates = servers.projection.fates.get(partition)
+    if fates is None:
+        return
+    sums = fates.counted + fates.duplicates + fates.rejected
+    if sums != end:
+        raise Failure("wrong", f"partition {partition}: {sums} fates for {end} records")
+
+
+def check_unique_chain(servers: Servers, partition: int) -> None:
+    """No range of usage.unique begins beyond what was reached before it."""
+    reached = 0
+    for record in servers.log.partitions[UNIQUE, partition]:
+        batch = decode_unique(record.value, UNIQUE)
+        if batch.first > reached:
+            raise Failure("chain", f"{UNIQUE}[{partition}]@{record.offset}: gap at {reached}")
+        reached = max(reached, batch.last + 1)
+
+
+def check_partition(servers: Servers, partition: int, partitions: int, usage: Usage) -> None:
+    """The oracle over one partition: every offset has its fate. Adds to `usage`."""
+    catalogs = {catalog.version: catalog for catalog in servers.catalogs}
+    batches = rated_batches(servers, partition)
+    used = {offset: batch for batch in batches for offset in range(batch.first, batch.last + 1)}
+    for offset, batch in used.items():
+        answered = servers.version_at[partition, offset]
+        if batch.catalog_version < answered:
+            raise Failure(
+                "catalog",
+                f"raw offset {partition}/{offset} was rated with version {batch.catalog_version},"
+                f" version {answered} was answered before it was posted",
+            )
+
+    def metrics_at(offset: int) -> tuple[BillableMetric, ...]:
+        return catalogs[used[offset].catalog_version].metrics
+
+    oracle = PartitionFold(partition, partitions, metrics_at, usage)
+    records = [
+        RawRecord(record.offset, record.timestamp_ms, record.key, record.value)
+        for record in servers.log.partitions[RAW, partition]
+    ]
+    fates: list[Fate] = [fate for _, fate in fold(oracle, records)]
+    found = servers.projection.fates.get(partition)
+    for name in FATES if found is not None else ():
+        if getattr(found, name) != getattr(oracle.totals, name):
+            raise Failure("wrong", f"partition {partition}: {found}, not {oracle.totals}")
+    check_rejections(servers, partition, fates)
+
+
+def rated_batches(servers: Servers, partition: int) -> list[RatedBatch]:
+    """The ranges of usage.rated that count: each whole, one after the other."""
+    batches: list[RatedBatch] = []
+    reached: int | None = None
+    for record in servers.log.partitions[RATED, partition]:
+        batch = decode_rated(record.value, RATED)
+        arrived = Range(batch.first, batch.last)
+        step = link(reached, arrived)
+        if isinstance(step, Repeat):
+            continue
+        if isinstance(step, Gap) or step.range != arrived:
+            raise Failure("chain", f"{RATED}[{partition}]@{record.offset}: {arrived}, {step}")
+        batches.append(batch)
+        reached = batch.last + 1
+    return batches
+
+
+def check_rejections(servers: Servers, partition: int, fates: list[Fate]) -> None:
+    """Every rejection is kept once, with its reason."""
+    expected = sorted(
+        (offset, str(metric), reason.value)
+        for offset, fate in enumerate(fates)
+        for metric, reason in fate.reasons
+    )
+    found = sorted(
+        (rejection.offset, str(rejection.metric_id), rejection.reason)
+        for place, _, rejection in servers.projection.rejections
+        if place == partition
+    )
+    if found != expected:
+        raise Failure("wrong", f"partition {partition} rejects {found}, not {expected}")
+
+
+def check_amounts(servers: Servers, usage: Usage) -> None:
+    """Every aggregate is the oracle's."""
+    found = as_usage(servers.projection.aggregates)
+    if found != usage:
+        keys = [key for key in {**found, **usage} if found.get(key) != usage.get(key)]
+        raise Failure("wrong", f"{keys[0]}: {found.get(keys[0])}, not {usage.get(keys[0])}")
