@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.stack.stages import INSTANCE_ID
 from tests.chaos.world import SERVERS, STAGES, World
 
 # Kafka gives a silent member's partitions to others after 10 s (worker.SESSION_TIMEOUT_MS).
@@ -58,6 +59,7 @@ def every_fault() -> list[Fault]:
     faults += [Fault("pause", stage, _pause(stage, _PAUSE_S)) for stage in STAGES[1:]]
     faults += [Fault("pause", name, _pause(name, _SERVER_PAUSE_S)) for name in SERVERS]
     faults += [Fault("second worker", stage, _second(stage)) for stage in STAGES]
+    faults += [Fault("twin", stage, _second(stage, INSTANCE_ID)) for stage in STAGES[1:]]
     faults += [Fault("cut", server, _cut(server)) for server in SERVERS]
     faults += [
         Fault("kill", "all servers", _kill_all),
@@ -113,9 +115,9 @@ def _pause(name: str, between: tuple[float, float]) -> Action:
     return do
 
 
-def _second(stage: str) -> Action:
+def _second(stage: str, instance_id: str = "") -> Action:
     async def do(world: World, choice: random.Random) -> str:
-        world.start_second(stage)
+        world.start_second(stage, instance_id)
         await asyncio.sleep(choice.uniform(*_TOGETHER_S))
         number = choice.choice([signal.SIGKILL, signal.SIGTERM])
         return await asyncio.to_thread(world.end_second, stage, number)

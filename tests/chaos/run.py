@@ -86,7 +86,9 @@ async def run(
         rate,
         random.Random(f"load {seed}"),
     )
-    junk = Junk(connection["kafka_bootstrap_servers"], name, random.Random(f"junk {seed}"))
+    junk = Junk(
+        connection["kafka_bootstrap_servers"], name, random.Random(f"junk {seed}"), load.accepted
+    )
     nemesis = Nemesis(world, random.Random(f"nemesis {seed}"), seconds)
     began = time.monotonic()
     await _together(load, junk, nemesis)
