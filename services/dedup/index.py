@@ -7,6 +7,9 @@ from typing import Protocol
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
+# Ids lie in buckets by the first two bytes of their digest.
+BUCKETS = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -63,5 +66,14 @@ class SeenIndex(Protocol):
         Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later: an
         index that forgets again while it is restored must not look whole. With `anew` this is the
         first range to be put back into an index that knows nothing, and such a one takes it.
+        """
+        ...
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
+        window has left: no verdict changes by it.
+
+        Returns the bucket to go on with, `buckets.stop` when all are done: one call looks at a
+        bounded number of ids, but at one bucket at least.
         """
         ...

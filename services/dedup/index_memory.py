@@ -54,3 +54,16 @@ class MemorySeenIndex:
                 self.seen[key] = Sighting(claim.offset, claim.fingerprint)
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
         return None
+
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """See SeenIndex."""
+        stale = [
+            (held_by, digest)
+            for (held_by, digest), sighting in self.seen.items()
+            if held_by == partition
+            and int.from_bytes(digest[:2]) in buckets
+            and sighting.offset < oldest_offset
+        ]
+        for key in stale:
+            del self.seen[key]
+        return buckets.stop

@@ -12,8 +12,15 @@ from typing import Protocol
 import msgspec
 
 from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.sweep import Sweep
 from services.domain.chain import Range
-from services.domain.dedup import REMEMBERED_DAYS, Verdict, digest_of, fingerprint_of
+from services.domain.dedup import (
+    Verdict,
+    digest_of,
+    fingerprint_of,
+    hour_of_log,
+    window_start_ms,
+)
 from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of
 from services.domain.rejection import Reason
@@ -31,8 +38,6 @@ from services.runtime.records import (
 RANGE_EVENTS_MAX = 1_000
 # Below the 4 MiB of a usage.unique record, base64 of a rejected 1 MiB record included.
 RANGE_BYTES_MAX = 1_000_000
-_HOUR_MS = 60 * 60 * 1000
-_REMEMBERED_MS = REMEMBERED_DAYS * 24 * _HOUR_MS
 _JSON_SPACE = b" \t\r\n"
 
 
@@ -79,8 +84,7 @@ class RangeJudge:
         self._partition = partition
         self._partition_count = partition_count
         self._chain_start = chain_start
-        # The window's start moves by whole hours of the log's own time, so it is looked up rarely
-        # and two workers judge alike.
+        self._sweep = Sweep(index, partition)
         self._window_hour = -1
         self._oldest_offset = 0
 
@@ -104,6 +108,7 @@ class RangeJudge:
                 rejected.append(_rejected(record, taken.first, *event))
         judged = await self._verdicts(taken, claims)
         reach("after_claim")
+        await self._sweep.go_on(self._oldest_offset)
         fates = list(zip(claimed, judged.verdicts, strict=True))
         unique = [sighting for sighting, verdict in fates if verdict is Verdict.UNIQUE]
         conflicts = [sighting for sighting, verdict in fates if verdict is Verdict.CONFLICT]
@@ -144,8 +149,8 @@ class RangeJudge:
         hour = _hour_of(records[0])
         assert hour == _hour_of(records[-1]), "a range crosses an hour of the log's time"
         if hour > self._window_hour:
-            window_start_ms = hour * _HOUR_MS - _REMEMBERED_MS
-            self._oldest_offset = await self._log.offset_at(RAW, self._partition, window_start_ms)
+            start_ms = window_start_ms(records[0].timestamp_ms)
+            self._oldest_offset = await self._log.offset_at(RAW, self._partition, start_ms)
             self._window_hour = hour
 
     def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
@@ -179,7 +184,7 @@ def ranges_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 
 def _hour_of(record: Record) -> int:
-    return record.timestamp_ms // _HOUR_MS
+    return hour_of_log(record.timestamp_ms)
 
 
 def _conflict(sighting: _Claimed, first: int, first_offset: int) -> ConflictRecord:

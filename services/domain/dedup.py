@@ -10,6 +10,8 @@ from zlib import crc32
 
 # Metronome's window: an id is remembered 34 days from its acceptance.
 REMEMBERED_DAYS = 34
+_HOUR_MS = 60 * 60 * 1000
+_REMEMBERED_MS = REMEMBERED_DAYS * 24 * _HOUR_MS
 DIGEST_BYTES = 16  # 128 bits: no two ids of a lifetime of events share one
 
 
@@ -37,6 +39,22 @@ def digest_of(transaction_id: str) -> bytes:
 def fingerprint_of(content: bytes) -> int:
     """32 bits of the event's canonical bytes: tells a retry from a different event, no more."""
     return crc32(content)
+
+
+def hour_of_log(ingested_at_ms: int) -> int:
+    """Hours since the epoch of a log-append time in milliseconds since the epoch. Within one hour
+    of the log's own time the window does not move."""
+    return ingested_at_ms // _HOUR_MS
+
+
+def window_start_ms(ingested_at_ms: int) -> int:
+    """Since when ids are remembered as a record is ingested: REMEMBERED_DAYS before the hour it
+    falls in. All instants are milliseconds since the epoch.
+
+    The start moves by whole hours, so it is looked up rarely and two workers judge alike; an id is
+    remembered up to an hour longer than REMEMBERED_DAYS, never shorter.
+    """
+    return hour_of_log(ingested_at_ms) * _HOUR_MS - _REMEMBERED_MS
 
 
 def judge(first: Sighting | None, sighting: Sighting, oldest_offset: int) -> Verdict:

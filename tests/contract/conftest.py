@@ -57,9 +57,17 @@ def pool(loop: Loop, database_url: str) -> Iterator[asyncpg.Pool]:
     loop.run(pool.close())
 
 
+async def _execute(url: str, statement: str) -> None:
+    connection = await connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 @pytest.fixture(scope="module")
 def redis(loop: Loop, servers: Servers) -> Iterator[Redis]:
-    """A connection to Redis."""
+    """A client of the real Redis."""
     client = Redis.from_url(servers.redis_url)
     yield client
     loop.run(client.aclose())
@@ -72,15 +80,7 @@ async def _forget(redis: Redis, namespace: str) -> None:
 
 @pytest.fixture
 def redis_index(redis: Redis, loop: Loop) -> Iterator[RedisSeenIndex]:
-    """An index under a name of its own, forgotten afterwards."""
+    """An empty index in the real Redis."""
     namespace = f"contract-{uuid4().hex}"
     yield RedisSeenIndex(redis, namespace)
     loop.run(_forget(redis, namespace))
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

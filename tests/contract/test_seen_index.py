@@ -1,65 +1,20 @@
 """The contract of the index of seen ids, in memory and in Redis: verdicts, the mark, restoring."""
 
 import random
-from dataclasses import dataclass
 
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.index import BUCKETS, Behind, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
-from services.domain.dedup import Verdict, digest_of
+from services.domain.dedup import Verdict
 from tests.contract.conftest import Loop
+from tests.contract.seen_index import Subject
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEDS = range(12)
-Answer = list[Verdict] | Behind
-
-
-@dataclass
-class Subject:
-    """An empty index, spoken to in short."""
-
-    index: SeenIndex
-
-    async def claim(
-        self,
-        *sightings: tuple[str, int, int],
-        upto: int | None = None,
-        start: int = 0,
-        oldest: int = 0,
-        partition: int = 0,
-    ) -> Answer:
-        """The verdicts on (id, offset, fingerprint) sightings of a range from the first one's
-        offset."""
-        judged = await self.judge(
-            *sightings, upto=upto, start=start, oldest=oldest, partition=partition
-        )
-        return judged if isinstance(judged, Behind) else judged.verdicts
-
-    async def judge(
-        self,
-        *sightings: tuple[str, int, int],
-        upto: int | None = None,
-        start: int = 0,
-        oldest: int = 0,
-        partition: int = 0,
-    ) -> Judged | Behind:
-        """The same, with the first offsets of conflicts."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        first, last = claims[0].offset, claims[-1].offset if upto is None else upto
-        return await self.index.claim(
-            partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
-        )
-
-    async def restore(
-        self, last: int, *sightings: tuple[str, int, int], first: int = 0, anew: bool = True
-    ) -> Behind | None:
-        """Put (id, offset, fingerprint) sightings back."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        return await self.index.restore(0, Range(first, last), claims, anew=anew)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -99,7 +54,7 @@ def test_a_conflict_names_the_first_sighting(loop: Loop, subject: Subject) -> No
         # Its second life, once the first is forgotten, is then the first sighting.
         await subject.claim(("a", 7, 9), oldest=7)
         assert await subject.judge(("a", 8, 1), oldest=7) == Judged([CONFLICT], {8: 7})
-        await subject.restore(far, ("far", far, 1))
+        await subject.restore(far, ("far", far, 1), first=8)
         assert await subject.judge(("far", far + 1, 2)) == Judged([CONFLICT], {far + 1: far})
 
     loop.run(scenario())
@@ -265,6 +220,11 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
                 (f"{draw.randint(0, 20)}", first + n, draw.randint(1, 2)) for n in range(count)
             ]
             oldest = max(0, first - draw.choice([5, 20, 1_000]))
+            if draw.random() < 0.1:
+                buckets = range(draw.randint(0, BUCKETS // 2), BUCKETS)
+                await memory.index.sweep(0, buckets, oldest)
+                assert await redis.index.sweep(0, buckets, oldest) == BUCKETS
+                continue
             if draw.random() < 0.15:
                 anew = draw.random() < 0.5
                 behind = await memory.restore(taken[-1][1], *taken, first=first, anew=anew)

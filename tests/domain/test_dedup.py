@@ -1,10 +1,19 @@
 """The verdict: the first sighting of an id in its window is unique, every later one is not."""
 
+from bisect import bisect_left
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.dedup import Sighting, Verdict, digest_of, fingerprint_of, judge
+from services.domain.dedup import (
+    Sighting,
+    Verdict,
+    digest_of,
+    fingerprint_of,
+    judge,
+    window_start_ms,
+)
 
 UNIQUE, DUPLICATE, CONFLICT = Verdict.UNIQUE, Verdict.DUPLICATE, Verdict.CONFLICT
 SEEN = Sighting(offset=10, fingerprint=1)
@@ -26,6 +35,35 @@ def test_the_verdicts(
     first: Sighting | None, sighting: Sighting, oldest_offset: int, verdict: Verdict
 ) -> None:
     assert judge(first, sighting, oldest_offset) is verdict
+
+
+DAY_MS = 24 * 60 * 60 * 1000
+HOUR_MS = 60 * 60 * 1000
+NOON_MS = 1_764_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "verdict"),
+    [
+        (33 * DAY_MS, DUPLICATE),
+        (34 * DAY_MS, DUPLICATE),
+        (34 * DAY_MS + HOUR_MS - 1, DUPLICATE),  # the window moves by whole hours
+        (34 * DAY_MS + HOUR_MS, UNIQUE),
+        (35 * DAY_MS, UNIQUE),
+    ],
+)
+def test_an_id_is_remembered_34_days_of_the_logs_own_time(after_ms: int, verdict: Verdict) -> None:
+    """First seen at noon, offset 2 of a log that has records an hour around it."""
+    times = [NOON_MS - HOUR_MS, NOON_MS - 1, NOON_MS, NOON_MS + HOUR_MS]
+    oldest_offset = bisect_left(times, window_start_ms(NOON_MS + after_ms))
+    assert judge(Sighting(2, 1), Sighting(5, 1), oldest_offset) is verdict
+
+
+@given(st.integers(0, 2**42), st.integers(0, 2**42))
+def test_the_window_never_moves_back_and_is_never_shorter(one: int, other: int) -> None:
+    earlier, later = sorted((one, other))
+    assert window_start_ms(earlier) <= window_start_ms(later)
+    assert 34 * DAY_MS <= later - window_start_ms(later) < 34 * DAY_MS + HOUR_MS
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2))), st.integers(1, 20))

@@ -194,6 +194,15 @@ class SimulatedIndex:
         )
         return behind
 
+    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        """See SeenIndex."""
+        reached: int = await self._scheduler.call(
+            f"sweep [{partition}] below {oldest_offset}",
+            lambda: at_once(self._index.sweep(partition, buckets, oldest_offset)),
+            ConnectionError,
+        )
+        return reached
+
 
 class SimulatedProjection:
     """See `services.projector.projection.Projection`."""
