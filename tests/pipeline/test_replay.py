@@ -59,7 +59,8 @@ class Replayed:
         ranges: Ranges = UniqueRanges(log, catalogs)
         if generation.source is Source.RAW:
             ranges = RawRanges(log, self.index, catalogs, partition_count=PARTITIONS)
-        return Build(log, MemoryGenerationProjection(self.generations, generation.id), ranges)
+        projection = MemoryGenerationProjection(self.generations, generation.id)
+        return Build(log, projection, ranges, partition_count=PARTITIONS)
 
     async def replayed(self, source: Source = Source.UNIQUE) -> Generation:
         """A new generation, counted as far as the live one."""
@@ -212,6 +213,37 @@ def test_a_metric_made_later_counts_what_came_before_it() -> None:
         for generation in (0, 1)
     }
     assert counts == {0: 1, 1: 4}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_promotion_waits_for_what_was_rated_before_the_metric_was_made(
+    monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    """Counted live afterwards, it would miss the metric, and no replay had counted it either."""
+    monkeypatch.setattr("services.replay.level.OLDER_WAIT_S", 0)
+
+    async def drive() -> Replayed:
+        replayed = Replayed()
+        pipeline = replayed.pipeline
+        if begun:
+            await replayed.count(0, 1)
+        replayed.post(2, 3)
+        for partition in range(PARTITIONS):
+            await pipeline.run_dedup(partition)
+            await pipeline.run_rating(partition)
+        replayed.metrics.append(DatedMetric(LATE, 2, None))
+        pipeline.catalogs.catalog = Catalog(2, (SUM_OF_BYTES, LATE))
+        generation = await replayed.replayed()
+        with pytest.raises(GenerationError, match="before catalog version 2"):
+            await replayed.promote(generation)
+        for partition in range(PARTITIONS):
+            await pipeline.run_projector(partition)
+        await replayed.promote(generation)
+        return replayed
+
+    counted = asyncio.run(drive()).counted(1).aggregates
+    late = sum(a.count for key, a in counted.items() if key.metric_id == LATE.id)
+    assert late == (4 if begun else 2)
 
 
 def test_an_archived_metric_keeps_what_it_counted_and_counts_nothing_new() -> None:

@@ -22,7 +22,8 @@ FATES = ("counted", "duplicates", "conflicts", "rejected", "unmatched")
 
 def check(servers: Servers, truth: Truth, partitions: int) -> None:
     """Raises Failure for the first promise that was not kept. Kinds: lost, doubled, wrong
-    (amounts or fates), chain, catalog, stuck."""
+    (amounts or fates), chain, catalog, older (counted under a catalog older than its generation's),
+    stuck."""
     for partition in range(partitions):
         check_drained(servers, partition)
     check_events(servers, truth)
@@ -99,7 +100,7 @@ def check_unique_chain(servers: Servers, partition: int) -> None:
 
 def check_catalog_versions(servers: Servers, partition: int) -> None:
     """No event is rated with a catalog older than itself."""
-    for batch in rated_batches(servers, partition):
+    for _, batch in rated_batches(servers, partition):
         for offset in range(batch.first, batch.last + 1):
             answered = servers.version_at[partition, offset]
             if batch.catalog_version < answered:
@@ -118,14 +119,21 @@ def check_partition(
     projection = servers.generations.projections[number]
     floor = servers.generations.known(number).catalog_version
     history = servers.history()
-    versions = {
-        offset: batch.catalog_version
-        for batch in rated_batches(servers, partition)
+    ranges = {
+        offset: (batch.catalog_version, place)
+        for place, batch in rated_batches(servers, partition)
         for offset in range(batch.first, batch.last + 1)
     }
+    counted_live = servers.counted_live.get((number, partition), {})
 
     def metrics_at(offset: int) -> tuple[BillableMetric, ...]:
-        return history.in_force(versions[offset], floor).metrics
+        version, place = ranges[offset]
+        if offset not in counted_live or version >= floor:
+            return history.in_force(version, floor).metrics
+        # A rater that was paused since before the generation was made: nobody can know of it.
+        if place < counted_live[offset]:
+            raise Failure("older", f"raw offset {partition}/{offset} was promoted over: {floor}")
+        return history.in_force(version, 0).metrics
 
     position = projection.held.get(partition)
     reached = 0 if position is None else position.next_raw
@@ -145,9 +153,9 @@ def check_partition(
     check_conflicts(projection, partition, fates)
 
 
-def rated_batches(servers: Servers, partition: int) -> list[RatedBatch]:
-    """The ranges of usage.rated that count: each whole, one after the other."""
-    batches: list[RatedBatch] = []
+def rated_batches(servers: Servers, partition: int) -> list[tuple[int, RatedBatch]]:
+    """The ranges of usage.rated that count, with their places: each whole, one after the other."""
+    batches: list[tuple[int, RatedBatch]] = []
     reached: int | None = None
     for record in servers.log.partitions[RATED, partition]:
         batch = decode_rated(record.value, RATED)
@@ -157,7 +165,7 @@ def rated_batches(servers: Servers, partition: int) -> list[RatedBatch]:
             continue
         if isinstance(step, Gap) or step.range != arrived:
             raise Failure("chain", f"{RATED}[{partition}]@{record.offset}: {arrived}, {step}")
-        batches.append(batch)
+        batches.append((record.offset, batch))
         reached = batch.last + 1
     return batches
 

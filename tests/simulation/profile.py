@@ -18,6 +18,8 @@ _RATES = {
     "failed": 0.02,  # not applied, and the caller is told so
     "unknown": 0.02,  # applied, and the caller is told that it failed
     "late": 0.02,  # the caller is told that it failed, and it is applied some time later
+    # at every step while a request waits
+    "timeout": 0.003,
     # at a poll
     "redelivery": 0.1,
     # of every step of the scheduler

@@ -9,13 +9,19 @@ from typing import Any
 from services.projector.projection import Position
 from services.replay.build import Build
 from services.replay.generations import Generation, GenerationError, HeldLive, Source, State
-from services.replay.generations_memory import MemoryGenerationProjection, MemoryGenerations
+from services.replay.generations_memory import MemoryGenerationProjection
 from services.replay.level import approach, level
 from services.replay.ranges import Catalogs, Ranges, UniqueRanges
 from services.replay.raw import RawRanges
 from services.runtime.metric_rows import CatalogHistory
 from tests.simulation.scheduler import Process, Scheduler
-from tests.simulation.servers import SimulatedIndex, SimulatedLog, SimulatedProjection, at_once
+from tests.simulation.servers import (
+    Servers,
+    SimulatedIndex,
+    SimulatedLog,
+    SimulatedProjection,
+    at_once,
+)
 from tests.simulation.stages import World
 
 # Beside the live one.
@@ -25,8 +31,9 @@ GENERATIONS_MAX = 3
 class SimulatedGenerations:
     """See `services.replay.generations.Generations`."""
 
-    def __init__(self, generations: MemoryGenerations, process: Process) -> None:
-        self._generations = generations
+    def __init__(self, servers: Servers, process: Process) -> None:
+        self._servers = servers
+        self._generations = servers.generations
         self._process = process
         self._scheduler: Scheduler = process.scheduler
         self._holding: AbstractAsyncContextManager[HeldLive] | None = None
@@ -101,6 +108,7 @@ class SimulatedGenerations:
         lost_answer = self._scheduler.chance("unknown")
         self._holding = None
         at_once(transaction.__aexit__(None, None, None))
+        self._servers.note_promotion()
         await self._scheduler.point("commit swap done")
         if lost_answer:
             raise ConnectionError("commit swap")
@@ -122,7 +130,7 @@ class Operator:
     def __init__(self, world: World, process: Process) -> None:
         self._world = world
         self._scheduler = world.scheduler
-        self._generations = SimulatedGenerations(world.servers.generations, process)
+        self._generations = SimulatedGenerations(world.servers, process)
 
     async def run(self) -> None:
         """Until the calm."""
@@ -166,7 +174,12 @@ class Operator:
             index = SimulatedIndex(servers.replay_index(generation.id), scheduler)
             ranges = RawRanges(log, index, catalogs, partition_count=self._world.partitions)
         projection = MemoryGenerationProjection(servers.generations, generation.id)
-        return Build(log, SimulatedProjection(projection, scheduler), ranges)
+        return Build(
+            log,
+            SimulatedProjection(projection, servers, scheduler),
+            ranges,
+            partition_count=self._world.partitions,
+        )
 
 
 async def operator(world: World, process: Process) -> None:

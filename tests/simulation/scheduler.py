@@ -24,7 +24,10 @@ from tests.simulation.profile import Profile
 # What ends a process, which a supervisor then starts again. Anything else is a bug.
 ENDS = (ConnectionError, AppendFailed, GenerationDropped)
 # So does an index that is lost again while it is put back: at the next start it is tried afresh.
-INDEX_LOST_AGAIN = "the index of partition"
+INDEX_LOST_AGAIN = "the index of "
+
+# Nobody waits so long but for what does not come.
+TIMEOUT_S_MIN = 5.0
 
 Effect = Callable[[], object]
 Ready = Callable[[], bool]
@@ -172,7 +175,10 @@ class Scheduler:
     def _park_timer(self, timer: asyncio.TimerHandle) -> None:
         process = CURRENT.get()
         if process.alive:
-            self._parked.append(Parked(process, "timer", timer=timer))
+            # A short wait may end at any time; that a long one ends first is a fault.
+            short = timer.when() < TIMEOUT_S_MIN
+            ready = None if short else lambda: self.chance("timeout")
+            self._parked.append(Parked(process, "timer", timer=timer, ready=ready))
 
     async def call(
         self,

@@ -2,7 +2,6 @@
 and one before each answer. What they hold outlives every process.
 """
 
-import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from services.domain.dedup import Sighting
 from services.projector.projection import Flush, Position
 from services.projector.projection_memory import MemoryProjection
 from services.replay.generations_memory import MemoryGenerationProjection, MemoryGenerations
-from services.runtime.log import RAW, AppendFailed, Record
+from services.runtime.log import RATED, RAW, AppendFailed, Record
 from services.runtime.log_memory import MemoryLog
 from services.runtime.metric_rows import CatalogHistory, DatedMetric
 from tests.simulation.scheduler import CURRENT, Scheduler
@@ -53,6 +52,9 @@ class Servers:
         # For every raw record, the catalog that was answered before it was there.
         self.version_at: dict[tuple[int, int], int] = {}
         self._snapshot: tuple[dict[tuple[int, bytes], Sighting], dict[int, int]] = ({}, {})
+        # (generation, partition) -> raw offset -> end of usage.rated at the promotion before.
+        self.counted_live: dict[tuple[int, int], dict[int, int]] = {}
+        self._rated_ends: dict[int, int] = {}
         self._replay_indexes: dict[int, MemorySeenIndex] = {}
 
     @property
@@ -73,6 +75,23 @@ class Servers:
         for name, dated in self._dated.items():
             if name not in kept and dated.archived_version is None:
                 self._dated[name] = replace(dated, archived_version=catalog.version)
+
+    def note_promotion(self) -> None:
+        """How far usage.rated reached when the live generation was swapped."""
+        self._rated_ends = {
+            partition: len(records)
+            for (topic, partition), records in self.log.partitions.items()
+            if topic == RATED
+        }
+
+    def note_live_count(self, flush: Flush) -> None:
+        """Which raw offsets the live count added, and to which generation."""
+        for partition, advance in flush.advances.items():
+            counted = self.counted_live.setdefault(
+                (self.generations.live_generation, partition), {}
+            )
+            end = self._rated_ends.get(partition, 0)
+            counted.update(dict.fromkeys(range(advance.first_raw, advance.next_raw), end))
 
     def replay_index(self, generation: int) -> MemorySeenIndex:
         """The index of a replay from usage.raw, on the same Redis."""
@@ -210,13 +229,15 @@ class SimulatedProjection:
     def __init__(
         self,
         projection: MemoryGenerationProjection,
+        servers: Servers,
         scheduler: Scheduler,
-        held: asyncio.Lock | None = None,
+        *,
+        live: bool = False,
     ) -> None:
-        """`held`: what a promotion holds for its moment; it stops the live one only."""
         self._projection = projection
-        self._held = held
+        self._servers = servers
         self._scheduler = scheduler
+        self._live = live
 
     async def positions(self, partitions: Sequence[int]) -> Mapping[int, Position]:
         """See Projection."""
@@ -229,13 +250,19 @@ class SimulatedProjection:
         """See Projection."""
         await self._scheduler.call(
             "apply",
-            lambda: at_once(self._projection.apply(flush)),
+            lambda: self._apply(flush),
             ConnectionError,
             ready=self._free,
         )
 
     def _free(self) -> bool:
-        return self._held is None or not self._held.locked()
+        """A promotion stops the live count for its moment."""
+        return not (self._live and self._servers.generations.held.locked())
+
+    def _apply(self, flush: Flush) -> None:
+        at_once(self._projection.apply(flush))
+        if self._live:
+            self._servers.note_live_count(flush)
 
 
 class SimulatedCatalogs:

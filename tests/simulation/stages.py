@@ -117,9 +117,8 @@ async def dedup(world: World, process: Process) -> None:
 
 async def projector(world: World, process: Process) -> None:
     """See services/projector/__main__.py; nothing is priced."""
-    generations = world.servers.generations
-    live = MemoryGenerationProjection(generations)
-    projection = SimulatedProjection(live, world.scheduler, generations.held)
+    live = MemoryGenerationProjection(world.servers.generations)
+    projection = SimulatedProjection(live, world.servers, world.scheduler, live=True)
     await work(world, process, RATED, ProjectorStep(projection, lambda: None))
 
 
