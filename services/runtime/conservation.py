@@ -65,7 +65,7 @@ async def read_projected(connection: asyncpg.Connection) -> tuple[int, dict[int,
     held: dict[int, Projected] = {}
     for row in await connection.fetch(_POSITIONS, generation, _NO_METRIC):
         columns = dict(row)
-        partition: int = columns.pop("partition")
+        partition = columns.pop("partition")
         held[partition] = Projected(**columns)
     return generation, held
 

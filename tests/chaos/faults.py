@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.stack.stages import INSTANCE_ID
+from tests.chaos import replays
 from tests.chaos.world import SERVERS, STAGES, World
 
 # Kafka gives a silent member's partitions to others after 10 s (worker.SESSION_TIMEOUT_MS).
@@ -68,6 +69,9 @@ def every_fault() -> list[Fault]:
         Fault("older copy", "redis", _older),
         Fault("terminate backends", "postgres", _terminate_backends),
         Fault("client kill", "redis", _client_kill),
+        Fault("replay", "unique", _replay("unique")),
+        Fault("replay", "raw", _replay("raw")),
+        Fault("rollback", "", _roll_back),
     ]
     return faults
 
@@ -130,6 +134,17 @@ def _cut(server: str) -> Action:
         return f"{world.cut_connections(server)} connections"
 
     return do
+
+
+def _replay(source: str) -> Action:
+    async def do(world: World, choice: random.Random) -> str:
+        return await replays.replay_and_promote(world.tollgate, source, choice)
+
+    return do
+
+
+async def _roll_back(world: World, _: random.Random) -> str:
+    return await replays.roll_back(world.tollgate)
 
 
 async def _flush(world: World, _: random.Random) -> str:

@@ -27,6 +27,7 @@ def check(servers: Servers, truth: Truth, partitions: int) -> None:
     check_events(servers, truth)
     usage: Usage = {}
     for partition in range(partitions):
+        check_conserved(servers, partition)
         check_unique_chain(servers, partition)
         check_partition(servers, partition, partitions, usage)
     check_amounts(servers, usage)
@@ -74,10 +75,13 @@ def check_drained(servers: Servers, partition: int) -> None:
     reached = 0 if position is None else position.next_raw
     if reached != end:
         raise Failure("stuck", f"partition {partition} stands at {reached} of {end}")
+
+
+def check_conserved(servers: Servers, partition: int) -> None:
+    """Every raw offset has one fate."""
+    end = len(servers.log.partitions[RAW, partition])
     fates = servers.projection.fates.get(partition)
-    if fates is None:
-        return
-    sums = fates.counted + fates.duplicates + fates.rejected
+    sums = 0 if fates is None else fates.counted + fates.duplicates + fates.rejected
     if sums != end:
         raise Failure("wrong", f"partition {partition}: {sums} fates for {end} records")
 
