@@ -2,7 +2,6 @@
 tampered with is found and named. Everything is put back, so the tests may run in any order.
 """
 
-import asyncio
 import subprocess
 import sys
 import threading
@@ -12,12 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from services.domain.partition import partition_of
 from services.runtime.json import decode_json
-from services.runtime.log import RAW
-from services.runtime.postgres import connect
+from tests.integration.behind import put_foreign, sql
 from tests.integration.client import Billed, Tollgate, command, event, wait_until
 
 
@@ -39,35 +36,6 @@ def looked_at(tollgate: Tollgate) -> dict[str, Any]:
     assert answer.status == 200, answer
     body: dict[str, Any] = answer.body
     return body
-
-
-def sql(tollgate: Tollgate, *statements: str) -> None:
-    """Change the database behind Tollgate's back."""
-
-    async def run() -> None:
-        connection = await connect(tollgate.run["database_url"])
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
-
-
-def put_foreign(tollgate: Tollgate, records: list[tuple[int, bytes | None, bytes]]) -> None:
-    """Records on usage.raw that the gateway did not write: (partition, key, value)."""
-
-    async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=tollgate.run["kafka_bootstrap_servers"])
-        await producer.start()
-        try:
-            for partition, key, value in records:
-                await producer.send_and_wait(RAW, value, key, partition)
-        finally:
-            await producer.stop()
-
-    asyncio.run(send())
 
 
 THERE = [{"name": "bytes", "exists": True}, {"name": "region", "exists": True}]
