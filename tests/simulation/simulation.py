@@ -120,6 +120,9 @@ class Simulation:
                 break
         else:
             raise Failure("stuck", f"not drained after {CALM_STEPS_MAX} steps")
+        self._check()
+
+    def _check(self) -> None:
         if self.halts:
             raise Failure("halted", self.halts[0])
         check(self.servers, self.clients.truth, self.world.partitions)
