@@ -8,11 +8,11 @@ each range again; 3. apply in one transaction, the position first, by compare-an
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from services.domain.chain import ChainBroken
+from services.domain.chain import ChainBroken, Unit
 from services.projector.merge import merge_range
 from services.projector.projection import Flush, Position, PositionMoved, Projection
 from services.replay.ranges import Ranges
-from services.runtime.log import RATED, Log, Record
+from services.runtime.log import RATED, Log, OffsetGone, Record
 from services.runtime.records import decode_rated
 
 # Ranges merged into one transaction, and aggregates after which it is written anyway.
@@ -108,7 +108,10 @@ class Build:
         return Position(advance.next_raw, advance.next_rated)
 
     async def _read(self, partition: int, offset: int, limit: Position) -> Sequence[Record]:
-        records = await self._log.read(RATED, partition, offset)
+        try:
+            records = await self._log.read(RATED, partition, offset)
+        except OffsetGone as gone:
+            raise ChainBroken(RATED, partition, offset, gone.start, unit=Unit.OFFSET) from gone
         if not records:
-            raise ChainBroken(RATED, partition, limit.next_rated, offset)
+            raise ChainBroken(RATED, partition, limit.next_rated, offset, unit=Unit.OFFSET)
         return [record for record in records if record.offset < limit.next_rated]

@@ -32,7 +32,7 @@ class Replayed:
             lambda: CatalogHistory(self.pipeline.catalogs.catalog.version, self.metrics)
         )
         live = MemoryGenerationProjection(self.generations)
-        self.pipeline.projector = ProjectorStep(live, lambda: None)
+        self.pipeline.projector = ProjectorStep(self.pipeline.log, live, lambda: None)
 
     def post(self, *numbers: int) -> None:
         """Each event is worth a power of two; a number posted before is a duplicate."""

@@ -213,6 +213,14 @@ class SimulatedIndex:
         )
         return behind
 
+    async def forget(self, partition: int) -> None:
+        """See SeenIndex."""
+        await self._scheduler.call(
+            f"forget [{partition}]",
+            lambda: at_once(self._index.forget(partition)),
+            ConnectionError,
+        )
+
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """See SeenIndex."""
         reached: int = await self._scheduler.call(

@@ -117,9 +117,10 @@ async def dedup(world: World, process: Process) -> None:
 
 async def projector(world: World, process: Process) -> None:
     """See services/projector/__main__.py; nothing is priced."""
+    log = SimulatedLog(world.servers, world.scheduler)
     live = MemoryGenerationProjection(world.servers.generations)
     projection = SimulatedProjection(live, world.servers, world.scheduler, live=True)
-    await work(world, process, RATED, ProjectorStep(projection, lambda: None))
+    await work(world, process, RATED, ProjectorStep(log, projection, lambda: None))
 
 
 async def work(world: World, process: Process, topic: str, step: DedupStep | ProjectorStep) -> None:
