@@ -1,7 +1,7 @@
 """The projection in memory, for tests and simulation."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from dataclasses import replace
 
 from services.domain.aggregate import Aggregate, AggregateKey
 from services.projector.projection import Advance, Flush, Position, PositionMoved
@@ -34,12 +34,12 @@ class MemoryProjection:
             self.held[partition] = Position(advance.next_raw, advance.next_rated)
             self._add_fates(partition, advance)
         for key, aggregate in flush.aggregates.items():
-            self.aggregates.setdefault(key, Aggregate()).merge(deepcopy(aggregate))
+            self.aggregates.setdefault(key, Aggregate()).merge(aggregate)
         self.rejections += flush.rejections
         self.conflicts.update(conflicts)
 
     def _add_fates(self, partition: int, advance: Advance) -> None:
-        sums = self.fates.setdefault(partition, deepcopy(advance))
+        sums = self.fates.setdefault(partition, replace(advance))
         if advance.expected is None:
             return
         sums.next_raw = advance.next_raw

@@ -12,10 +12,11 @@ Timer = Callable[[asyncio.TimerHandle], None]
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """What asyncio's tasks, futures and locks need of a loop, and no more."""
 
-    def __init__(self, on_timer: Timer) -> None:
+    def __init__(self, on_timer: Timer, on_timer_cancelled: Timer) -> None:
         """`on_timer` is handed every timer; whoever has it decides when it goes off."""
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...], Context]] = deque()
         self._on_timer = on_timer
+        self._timer_handle_cancelled = on_timer_cancelled  # asyncio's name
         self._unused = asyncio.Handle(lambda: None, (), self)
         self.tasks: list[asyncio.Task[Any]] = []
 
@@ -65,9 +66,6 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """A task that nobody asks for its exception belongs to a process that ended."""
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Nothing to do: whoever holds the timer sees that it was cancelled."""
 
     def forget(self) -> None:
         """Drop what never ended, in silence."""

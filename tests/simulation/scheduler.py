@@ -104,13 +104,6 @@ class Parked:
         self.order = order
         self.timer = timer
 
-    @property
-    def over(self) -> bool:
-        """Nobody waits here any more."""
-        if self.future is not None:
-            return self.future.done()
-        return self.timer is not None and self.timer.cancelled()
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OnTheWire:
@@ -128,7 +121,7 @@ class Scheduler:
     def __init__(self, rng: Random, profile: Profile) -> None:
         self.rng = rng
         self.profile = profile
-        self.loop = SimulatedLoop(self._park_timer)  # type: ignore[abstract]  # what is not used
+        self.loop = SimulatedLoop(self._park_timer, self._forget_timer)  # type: ignore[abstract]  # what is not used
         self.numbers = count()
         self.calm = False  # no more faults: let everything drain
         self.steps = 0
@@ -180,6 +173,9 @@ class Scheduler:
             ready = None if short else lambda: self.chance("timeout")
             self._parked.append(Parked(process, "timer", timer=timer, ready=ready))
 
+    def _forget_timer(self, timer: asyncio.TimerHandle) -> None:
+        self._parked = [parked for parked in self._parked if parked.timer is not timer]
+
     async def call(
         self,
         label: str,
@@ -218,16 +214,9 @@ class Scheduler:
 
     def resume_one(self) -> bool:
         """Let one of those who wait go on; False when none can."""
-        able = [
-            index
-            for index, parked in enumerate(self._parked)
-            if not parked.process.frozen
-            and not parked.over
-            and (parked.ready is None or parked.ready())
-        ]
-        if not able:
+        parked = self._chosen()
+        if parked is None:
             return False
-        parked = self._parked.pop(able[int(self.rng.random() * len(able))])
         self.note(f"{parked.process.name} {parked.label}")
         if parked.process.stage != "client" and self.chance("kill"):
             self._parked.append(parked)
@@ -239,6 +228,19 @@ class Scheduler:
             parked.future.set_result(None)
         self.loop.drain()
         return True
+
+    def _chosen(self) -> Parked | None:
+        while True:
+            able = [
+                index
+                for index, parked in enumerate(self._parked)
+                if not parked.process.frozen and (parked.ready is None or parked.ready())
+            ]
+            if not able:
+                return None
+            parked = self._parked.pop(able[int(self.rng.random() * len(able))])
+            if parked.future is None or not parked.future.done():
+                return parked  # the others were cancelled
 
     def kill(self, process: Process) -> None:
         """kill -9: requests on the wire may still be carried out, nothing else remains."""

@@ -64,6 +64,7 @@ class Simulation:
         self.processes: list[Process] = []
         self.halts: list[str] = []
         self._started: Counter[str] = Counter()
+        self._wanted = sum(self.scheduler.profile.workers.values())
         self._nemesis: dict[str, Callable[[], None]] = {
             "freeze": self._freeze,
             "rebalance": self._rebalance,
@@ -163,6 +164,8 @@ class Simulation:
         return self._step()
 
     def _start_missing(self) -> None:
+        if len(self.processes) == self._wanted:
+            return
         for stage, wanted in self.scheduler.profile.workers.items():
             alive = sum(process.stage == stage for process in self.processes)
             for _ in range(wanted - alive):
