@@ -69,6 +69,10 @@ class SeenIndex(Protocol):
         """
         ...
 
+    async def forget(self, partition: int) -> None:
+        """Forget everything about a partition, the mark too."""
+        ...
+
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
         window has left: no verdict changes by it.

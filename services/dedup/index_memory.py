@@ -55,6 +55,12 @@ class MemorySeenIndex:
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
         return None
 
+    async def forget(self, partition: int) -> None:
+        """See SeenIndex."""
+        for key in [key for key in self.seen if key[0] == partition]:
+            del self.seen[key]
+        self.marks.pop(partition, None)
+
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """See SeenIndex."""
         stale = [

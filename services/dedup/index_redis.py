@@ -15,6 +15,9 @@ from services.dedup.index import Behind, Claim, Judged
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
+# Keys a round trip when an index is cleared.
+CLEAR_KEYS = 5_000
+
 _CLAIM = struct.Struct(">16sQI")
 _OFFSET = struct.Struct(">Q")
 
@@ -71,6 +74,15 @@ if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) en
 return {1, ''}
 """
 
+# The mark first: whatever happens in between, nobody takes the rest for whole.
+_FORGET_SCRIPT = """
+redis.call('DEL', KEYS[1])
+for bucket = 0, 65535 do
+  redis.call('UNLINK', ARGV[1] .. string.char(math.floor(bucket / 256), bucket % 256))
+end
+return 1
+"""
+
 # HDEL takes its fields from Lua's stack, which holds some 8,000.
 _SWEEP_SCRIPT = """
 local prefix, oldest = ARGV[1], tonumber(ARGV[2])
@@ -113,6 +125,7 @@ class RedisSeenIndex:
         self._namespace = namespace
         self._claim = redis.register_script(_CLAIM_SCRIPT)
         self._restore = redis.register_script(_RESTORE_SCRIPT)
+        self._forget = redis.register_script(_FORGET_SCRIPT)
         self._sweep = redis.register_script(_SWEEP_SCRIPT)
 
     def _prefix(self, partition: int) -> str:
@@ -129,8 +142,17 @@ class RedisSeenIndex:
 
     async def clear(self) -> None:
         """Forget everything in this namespace; for an index that is done with."""
-        async for key in self._redis.scan_iter(match=f"{self._namespace}{{*", count=1_000):
-            await self._redis.unlink(key)
+        cursor = 0
+        while True:
+            cursor, keys = await self._redis.scan(
+                cursor, match=f"{self._namespace}{{*", count=CLEAR_KEYS
+            )
+            async with self._redis.pipeline(transaction=False) as removal:
+                for key in keys:
+                    removal.unlink(key)
+                await removal.execute()
+            if cursor == 0:
+                return
 
     async def claim(
         self,
@@ -170,6 +192,11 @@ class RedisSeenIndex:
         if done:
             return None
         return Behind(int(answer) if answer else None)
+
+    async def forget(self, partition: int) -> None:
+        """See SeenIndex."""
+        prefix = self._prefix(partition)
+        await self._forget(keys=[f"{prefix}mark"], args=[prefix])
 
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """See SeenIndex."""

@@ -4,10 +4,10 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from services.dedup.index import Behind, Claim, SeenIndex
-from services.domain.chain import Range
+from services.domain.chain import ChainBroken, Range, Unit
 from services.domain.dedup import digest_of, fingerprint_of
 from services.runtime.events import decode_event
-from services.runtime.log import UNIQUE, Log, Record
+from services.runtime.log import UNIQUE, Log, OffsetGone, Record
 from services.runtime.records import UniqueBatch, decode_unique
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,19 @@ async def restore(
 ) -> None:
     """Put back every unique sighting after raw offset `mark` (all since `oldest_offset` when the
     index knows nothing) and so move the index's mark to the end of usage.unique. Gives up when the
-    index forgets again meanwhile, which the next claim then shows."""
+    index forgets again meanwhile, which the next claim then shows. Raises ChainBroken when
+    usage.unique no longer has all that was lost: going on would count events twice."""
+    try:
+        await _restore(log, index, partition, mark, oldest_offset)
+    except OffsetGone as gone:  # deleted as it was being read
+        raise ChainBroken(UNIQUE, partition, gone.offset, gone.start, unit=Unit.OFFSET) from gone
+
+
+async def _restore(
+    log: Log, index: SeenIndex, partition: int, mark: int | None, oldest_offset: int
+) -> None:
     known = oldest_offset - 1 if mark is None else mark
+    await _check_reach(log, partition, known)
     anew = mark is None
     count = 0
     reached: UniqueBatch | None = None
@@ -48,6 +59,18 @@ async def restore(
         count,
         UNIQUE,
     )
+
+
+async def _check_reach(log: Log, partition: int, known: int) -> None:
+    """Raise ChainBroken when records were deleted that may hold ids first seen after `known`."""
+    start, end = await log.bounds(UNIQUE, partition)
+    if start == 0:
+        return  # everything since the chain began
+    if start == end:
+        raise ChainBroken(UNIQUE, partition, end - 1, end, unit=Unit.OFFSET)
+    oldest = await _batch_at(log, partition, start)
+    if oldest.first > known + 1:
+        raise ChainBroken(UNIQUE, partition, known + 1, oldest.first)
 
 
 async def _put_back(

@@ -13,11 +13,11 @@ from functools import partial
 from services.dedup.index import SeenIndex
 from services.dedup.judge import RangeJudge, ranges_of
 from services.dedup.restore import restore
-from services.domain.chain import ChainBroken
-from services.runtime.ends import last_unique
+from services.domain.chain import ChainBroken, Unit, check_position
+from services.runtime.ends import check_unwritten, last_unique
 from services.runtime.failpoint import reach
 from services.runtime.log import RAW, UNIQUE, Log, Record
-from services.runtime.records import encode
+from services.runtime.records import UniqueBatch, encode
 
 
 @dataclass(slots=True)
@@ -36,18 +36,20 @@ class DedupStep:
         self._partitions: dict[int, _Partition] = {}
 
     async def open(self, partition: int) -> int:
-        """Resume after the last range of usage.unique; the first start begins with the log."""
+        """Resume after the last range of usage.unique; the first start begins with the log. Raises
+        ChainBroken when usage.raw cannot be read on from there, or the checkpoint is gone."""
         # The output first: whoever still writes it must not get ahead of the bounds read here.
         last = await last_unique(self._log, partition)
-        start, end = await self._log.bounds(RAW, partition)
         if last is None:
-            chain_start = next_offset = start
+            await check_unwritten(self._log, UNIQUE, partition)
+            chain_start = next_offset = (await self._log.bounds(RAW, partition))[0]
+            # What an index says of a chain that has not begun is about a log that is no more.
+            await self._index.forget(partition)
         else:
             chain_start, next_offset = -1, last.last + 1
-            if next_offset < start:
-                raise ChainBroken(RAW, partition, next_offset, start)
-            if next_offset > end:
-                raise ChainBroken(RAW, partition, next_offset, end)
+            bounds = await self._log.bounds(RAW, partition)
+            check_position(RAW, partition, next_offset, bounds, Unit.RAW_OFFSET)
+            await self._check_same_log(partition, last, start=bounds[0])
         judge = RangeJudge(
             self._log,
             self._index,
@@ -59,6 +61,16 @@ class DedupStep:
         )
         self._partitions[partition] = _Partition(judge, next_offset)
         return next_offset
+
+    async def _check_same_log(self, partition: int, last: UniqueBatch, start: int) -> None:
+        """A usage.raw that was made anew and has grown past the checkpoint has bounds that fit. But
+        the last record that was judged has another time there: log-append time, to a millisecond.
+        """
+        if last.last < start:
+            return  # retention took it, and nothing is missing
+        [record, *_] = await self._log.read(RAW, partition, last.last)
+        if record.timestamp_ms != last.ingested_to_ms:
+            raise ChainBroken(RAW, partition, last.last + 1, record.offset, made_anew=True)
 
     async def close(self, partition: int) -> None:
         """See Step."""
@@ -80,7 +92,10 @@ class DedupStep:
             found = batch[0].offset
             if found != state.next_offset or batch[-1].offset - found + 1 != len(batch):
                 return ChainBroken(RAW, partition, state.next_offset, found)
-            judged = await state.judge.judge(batch)
+            try:
+                judged = await state.judge.judge(batch)
+            except ChainBroken as broken:  # the index cannot be restored
+                return broken
             reach("before_send")
             await self._log.append(UNIQUE, partition, encode(judged))
             reach("after_send")

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from services.runtime.clock import utc_now
 from services.runtime.ends import stage_ends
 from services.runtime.json import encode_json
-from services.runtime.log import RAW, Log
+from services.runtime.log import RAW, Log, OffsetGone
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import DATABASE_AWAY, connect
 from services.runtime.run_file import environment_of
@@ -59,7 +59,12 @@ async def collect(log: Log, positions: dict[int, int], partitions: int) -> list[
 
 
 async def _waited_ms(log: Log, partition: int, offset: int) -> int:
-    waiting = await log.read(RAW, partition, offset)
+    try:
+        waiting = await log.read(RAW, partition, offset)
+    except (
+        OffsetGone
+    ) as gone:  # the stage will halt there; what is left has waited at least so long
+        waiting = await log.read(RAW, partition, gone.start)
     if not waiting:
         return 0
     now_ms = int(utc_now().timestamp() * 1000)

@@ -10,6 +10,7 @@ from services.projector.step import ProjectorStep
 from services.runtime.clock import utc_now
 from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RATED
+from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import connect_pool
 from services.runtime.process import first_of, notify_ready, run_stage
 from services.runtime.settings import Settings
@@ -23,6 +24,12 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
     pool = await connect_pool(settings.database_url, size_max=4)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
+    log = KafkaLog(
+        settings.kafka_bootstrap_servers,
+        "tollgate-projector",
+        partitions=settings.partitions,
+        read_only=True,
+    )
     worker = Worker(
         KafkaConsumer(
             settings.kafka_bootstrap_servers,
@@ -32,15 +39,17 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
         ),
         topic=RATED,
         records_max=RECORDS_MAX,
-        step=ProjectorStep(PostgresProjection(pool), pricer.wake),
+        step=ProjectorStep(log, PostgresProjection(pool), pricer.wake),
     )
     try:
+        await log.start()
         await worker.start()
         await first_of(worker.wait_assigned(), stopping.wait())
         notify_ready(settings)
         await first_of(worker.run(stopping), pricer.run())
     finally:
         await worker.stop()
+        await log.stop()
         await pool.close()
 
 

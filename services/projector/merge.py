@@ -3,7 +3,7 @@ applies anything.
 """
 
 from services.domain.aggregate import Aggregate, AggregateKey, Latest
-from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
+from services.domain.chain import ChainBroken, Gap, Range, Repeat, Unit, link
 from services.projector.projection import Advance, Flush, Position
 from services.runtime.log import RATED
 from services.runtime.records import RatedAggregate, RatedBatch, instant_of
@@ -18,7 +18,7 @@ def merge_range(
     Returns the new `next_raw`; raises ChainBroken for a gap.
     """
     if next_raw is None and offset != 0:
-        raise ChainBroken(RATED, batch.partition, 0, batch.first)
+        raise ChainBroken(RATED, batch.partition, 0, offset, unit=Unit.OFFSET)
     arrived = Range(batch.first, batch.last)
     step = link(next_raw, arrived)
     if isinstance(step, Repeat):

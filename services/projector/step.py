@@ -6,28 +6,33 @@ compare-and-set; 4. move on. A crash anywhere repeats ranges that the positions 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from services.domain.chain import ChainBroken
+from services.domain.chain import ChainBroken, Unit, check_position
 from services.projector.merge import merge_range
 from services.projector.projection import Flush, Position, PositionMoved, Projection
 from services.runtime.failpoint import reach
-from services.runtime.log import RATED, Record
+from services.runtime.log import RATED, Log, Record
 from services.runtime.records import decode_rated
 
 
 class ProjectorStep:
     """See `services.runtime.worker.Step`."""
 
-    def __init__(self, projection: Projection, applied: Callable[[], None]) -> None:
+    def __init__(self, log: Log, projection: Projection, applied: Callable[[], None]) -> None:
         """`applied` is called after each flush, to wake the pricing of drafts."""
+        self._log = log
         self._projection = projection
         self._applied = applied
         self._positions: dict[int, Position | None] = {}
 
     async def open(self, partition: int) -> int:
-        """The row in projection_position says where to go on."""
+        """The row in projection_position says where to go on; without one, the chain begins with
+        the topic. Raises ChainBroken when usage.rated no longer reaches back to there."""
         position = (await self._projection.positions([partition])).get(partition)
+        next_rated = 0 if position is None else position.next_rated
+        bounds = await self._log.bounds(RATED, partition)
+        check_position(RATED, partition, next_rated, bounds, Unit.OFFSET)
         self._positions[partition] = position
-        return 0 if position is None else position.next_rated
+        return next_rated
 
     async def close(self, partition: int) -> None:
         """See Step."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 
+from services.domain.chain import ChainBroken
 from services.rating.step import RatingStep
 from services.runtime.failpoint import reach
 from services.runtime.log import UNIQUE, Record
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 GROUP = "tollgate-rating"
 _EXIT_FAILURE = 1
+# Three small requests a partition.
+CHECK_EVERY_S = 10.0
 
 
 def make_app(
@@ -61,17 +65,32 @@ def make_app(
             except Exception:  # noqa: BLE001 (the process ends there)
                 _end_at_once()
 
+    @app.timer(interval=CHECK_EVERY_S)  # type: ignore[untyped-decorator]  # no types
+    async def check() -> None:
+        """Faust goes to the earliest record by itself when the topic was made anew, and then drops
+        what lies below the offset it had reached: only a look at the topic shows it."""
+        try:
+            await step.check_sources()
+        except KafkaError as error:
+            logger.warning("usage.unique could not be looked at: %r", error)
+        except Exception:  # noqa: BLE001 (the process ends there)
+            _end_at_once()
+
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types
     async def resume(_app: Any, assigned: Any, **_: Any) -> None:
         """Faust seeks to the committed offsets after this signal: make them our checkpoint."""
         try:
-            places = [place for place in assigned if place.topic == UNIQUE]
-            offsets = {place: await step.open(place.partition) for place in places}
+            offsets = {}
+            for place in sorted(place for place in assigned if place.topic == UNIQUE):
+                try:
+                    offsets[place] = await step.open(place.partition)
+                except ChainBroken as broken:  # the step takes nothing of it; the others go on
+                    logger.error("%s", broken)
             if offsets:
                 await app.consumer._commit(offsets)  # Faust offers no other way
         except Exception:  # noqa: BLE001 (the process ends there)
             _end_at_once()
-        logger.info("rates partitions %s", sorted(place.partition for place in places))
+        logger.info("rates partitions %s", sorted(place.partition for place in offsets))
 
     return app
 

@@ -9,13 +9,13 @@ import logging
 from dataclasses import dataclass
 
 from services.domain.catalog import Catalog
-from services.domain.chain import ChainBroken, Gap, Range, Repeat, link
+from services.domain.chain import ChainBroken, Gap, Range, Repeat, Unit, check_position, link
 from services.rating.catalog import CatalogSource
 from services.rating.fold import rated_batch
-from services.runtime.ends import last_rated
+from services.runtime.ends import check_unwritten, last_rated
 from services.runtime.failpoint import reach
-from services.runtime.log import RATED, UNIQUE, Log, Record
-from services.runtime.records import decode_unique_events, encode
+from services.runtime.log import RATED, UNIQUE, Log, OffsetGone, Record
+from services.runtime.records import decode_unique, decode_unique_events, encode
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Partition:
     next_raw: int | None  # None until the chain begins
-    next_source: int  # where to go on in usage.unique
-    halted: bool = False
+    next_source: int  # where to go on in usage.unique; never moves back
+    source_last: int  # last raw offset of the record before next_source
+    newest: int  # offset of the record that came last, to see when the reader goes back
 
 
 class RatingStep:
@@ -38,14 +39,47 @@ class RatingStep:
 
     async def open(self, partition: int) -> int:
         """Take a partition over: the checkpoint is in the last record of usage.rated. Returns the
-        offset of usage.unique to read from."""
+        offset of usage.unique to read from. Raises ChainBroken when it cannot be read on from
+        there, or the checkpoint is gone; until it is opened again, nothing of it is rated."""
+        self._partitions.pop(partition, None)
         last = await last_rated(self._log, partition)
         if last is None:
-            state = _Partition(None, 0)
+            await check_unwritten(self._log, RATED, partition)
+            state = _Partition(None, 0, -1, -1)
         else:
-            state = _Partition(last.last + 1, last.source_offset + 1)
+            source = last.source_offset
+            state = _Partition(last.last + 1, source + 1, last.last, source)
+        await self._check_source(partition, state)
         self._partitions[partition] = state
         return state.next_source
+
+    async def _check_source(self, partition: int, state: _Partition) -> None:
+        """Whether usage.unique is still the topic that was read up to `next_source`."""
+        position, source_last = state.next_source, state.source_last  # it may go on meanwhile
+        start, end = await self._log.bounds(UNIQUE, partition)
+        check_position(UNIQUE, partition, position, (start, end), Unit.OFFSET)
+        if position <= start:
+            return  # nothing was read, or what was read is gone and nothing is missing
+        [before, *_] = await self._log.read(UNIQUE, partition, position - 1)
+        if decode_unique(before.value, _place(before)).last != source_last:
+            raise ChainBroken(
+                UNIQUE, partition, position, before.offset, unit=Unit.OFFSET, made_anew=True
+            )
+
+    async def check_sources(self) -> None:
+        """Look whether each open partition of usage.unique is still the topic that was read, and
+        halt those that are not: a reader that drops what is behind it would never show it."""
+        for partition, state in list(self._partitions.items()):
+            try:
+                await self._check_source(partition, state)
+            except ChainBroken as broken:
+                self._halt(partition, state, broken)
+
+    def _halt(self, partition: int, state: _Partition, broken: ChainBroken) -> None:
+        # It may have been opened anew while we looked.
+        if self._partitions.get(partition) is state:
+            del self._partitions[partition]
+            logger.error("%s", broken)
 
     async def close(self, partition: int) -> None:
         """Give a partition up."""
@@ -55,30 +89,44 @@ class RatingStep:
         """Rate one record. A gap is first read up from the checkpoint; when it stays, the
         partition halts loudly and the others go on."""
         state = self._partitions.get(record.partition)
-        if state is None or state.halted:
+        if state is None:
             return
         try:
+            await self._take(state, record)
+        except ChainBroken as broken:
+            self._halt(record.partition, state, broken)
+
+    async def _take(self, state: _Partition, record: Record) -> None:
+        went_back = record.offset <= state.newest
+        state.newest = record.offset
+        if record.offset >= state.next_source:
             await self._catch_up(state, record)
             await self._rate(state, record)
-        except ChainBroken as broken:
-            state.halted = True
-            logger.error("%s", broken)
+        elif went_back:
+            # Behind us is what was rated, as long as it is the same topic. Faust also goes back to
+            # the earliest record by itself when the topic was truncated or made anew, and then what
+            # looks like a repeat may be new.
+            await self._check_source(record.partition, state)
 
     async def _catch_up(self, state: _Partition, record: Record) -> None:
+        """Rate what stands between the checkpoint and this record."""
         while state.next_source < record.offset:
-            missed = await self._log.read(UNIQUE, record.partition, state.next_source)
-            if not missed:
-                return
-            for earlier in missed:
-                if earlier.offset < record.offset:
-                    await self._rate(state, earlier)
-            state.next_source = max(state.next_source, missed[-1].offset + 1)
+            try:
+                missed = await self._log.read(UNIQUE, record.partition, state.next_source)
+            except OffsetGone as gone:
+                raise ChainBroken(
+                    UNIQUE, record.partition, gone.offset, gone.start, unit=Unit.OFFSET
+                ) from gone
+            earlier = [found for found in missed if found.offset < record.offset]
+            if not earlier:
+                return  # the chain of raw offsets tells whether anything is missing
+            for found in earlier:
+                await self._rate(state, found)
 
     async def _rate(self, state: _Partition, record: Record) -> None:
-        place = f"{UNIQUE}[{record.partition}]@{record.offset}"
-        batch = decode_unique_events(record.value, place)
+        batch = decode_unique_events(record.value, _place(record))
         if state.next_raw is None and record.offset != 0:
-            raise ChainBroken(UNIQUE, record.partition, 0, batch.first)
+            raise ChainBroken(UNIQUE, record.partition, 0, record.offset, unit=Unit.OFFSET)
         step = link(state.next_raw, Range(batch.first, batch.last))
         if isinstance(step, Gap):
             raise ChainBroken(UNIQUE, record.partition, step.expected, step.found)
@@ -90,3 +138,8 @@ class RatingStep:
             reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1
+        state.source_last = batch.last
+
+
+def _place(record: Record) -> str:
+    return f"{UNIQUE}[{record.partition}]@{record.offset}"

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.domain.catalog import Catalog
-from services.domain.chain import ChainBroken, Range
+from services.domain.chain import ChainBroken, Range, Unit
 from services.rating.fold import rated_batch
 from services.replay.generations import Generation
-from services.runtime.log import UNIQUE, Log, Record
+from services.runtime.log import UNIQUE, Log, OffsetGone, Record
 from services.runtime.metric_rows import CatalogHistory
 from services.runtime.records import RatedBatch, decode_unique_events
 
@@ -74,8 +74,16 @@ class Reader:
         """The record at an offset; raises ChainBroken when there is none."""
         held = self._held.get(partition)
         if not held or not held[0].offset <= offset <= held[-1].offset:
-            held = self._held[partition] = await self._log.read(self._topic, partition, offset)
+            held = self._held[partition] = await self._read(partition, offset)
         if not held or held[0].offset > offset:
             found = held[0].offset if held else offset
-            raise ChainBroken(self._topic, partition, offset, found)
+            raise ChainBroken(self._topic, partition, offset, found, unit=Unit.OFFSET)
         return held[offset - held[0].offset]
+
+    async def _read(self, partition: int, offset: int) -> list[Record]:
+        try:
+            return await self._log.read(self._topic, partition, offset)
+        except OffsetGone as gone:
+            raise ChainBroken(
+                self._topic, partition, offset, gone.start, unit=Unit.OFFSET
+            ) from gone

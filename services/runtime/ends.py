@@ -2,8 +2,16 @@
 
 from dataclasses import dataclass
 
+from services.domain.chain import ChainBroken, Unit
 from services.runtime.log import RATED, RAW, UNIQUE, Log
 from services.runtime.records import RatedBatch, UniqueBatch, decode_rated, decode_unique
+
+
+async def check_unwritten(log: Log, topic: str, partition: int) -> None:
+    """Raise ChainBroken when an empty partition was written once: a checkpoint was in it."""
+    start, end = await log.bounds(topic, partition)
+    if start == end > 0:
+        raise ChainBroken(topic, partition, end - 1, end, unit=Unit.OFFSET)
 
 
 async def last_unique(log: Log, partition: int) -> UniqueBatch | None:

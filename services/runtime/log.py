@@ -24,9 +24,24 @@ class AppendFailed(Exception):
     """It is unknown whether the record is in the log: stop and resume from the log's own end."""
 
 
+class OffsetGone(Exception):
+    """The records from an offset on are no longer in the log: it was truncated or made anew."""
+
+    def __init__(self, topic: str, partition: int, offset: int, start: int) -> None:
+        """`start`: the first offset that is still there."""
+        super().__init__(
+            f"{topic}[{partition}]: offset {offset} is gone, the log begins at {start}"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.start = start
+
+
 class Log(Protocol):
-    """Random access to the topics. Raises AppendFailed from append, OSError-like errors of the
-    adapter from reads; the caller's process then ends and resumes from its output."""
+    """Random access to the topics. Raises AppendFailed from append, OffsetGone from read,
+    OSError-like errors of the adapter from reads; the caller's process then ends and resumes from
+    its output."""
 
     async def append(self, topic: str, partition: int, value: bytes) -> int:
         """Durably append one record; returns its offset."""
@@ -37,7 +52,8 @@ class Log(Protocol):
         ...
 
     async def read(self, topic: str, partition: int, offset: int) -> list[Record]:
-        """Some records from `offset` on, in order; empty at the end of the partition."""
+        """Some records from `offset` on, in order; empty at and beyond the end of the partition.
+        Raises OffsetGone below its start: it never jumps to what is left."""
         ...
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:

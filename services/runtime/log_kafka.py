@@ -9,9 +9,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from services.runtime.log import TOPICS, AppendFailed, Record
+from services.runtime.log import TOPICS, AppendFailed, OffsetGone, Record
 
 REQUEST_TIMEOUT_MS = 30_000
 # The largest record of ours, usage.unique and usage.rated, is below 4 MiB (schemas/topics.toml).
@@ -92,7 +92,7 @@ class KafkaLog:
         return (await self.read(topic, partition, end - 1))[-1]
 
     async def read(self, topic: str, partition: int, offset: int) -> list[Record]:
-        """See Log; raises aiokafka.errors.OffsetOutOfRangeError for an offset that is gone."""
+        """See Log."""
         place = TopicPartition(topic, partition)
         async with self._reading:
             end = (await self._reader.end_offsets([place]))[place]
@@ -108,6 +108,9 @@ class KafkaLog:
                     records = [as_record(record) for record in fetched.get(place, ())]
                     if records:
                         return records
+            except OffsetOutOfRangeError as error:
+                start = (await self._reader.beginning_offsets([place]))[place]
+                raise OffsetGone(topic, partition, offset, start) from error
             finally:
                 self._reader.pause(place)  # or it would go on fetching ahead
 

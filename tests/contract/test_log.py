@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from services.runtime.log import AppendFailed, Log, Record
+from services.runtime.log import AppendFailed, Log, OffsetGone, Record
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.log_memory import MemoryLog
 from tests.conftest import Servers
 from tests.contract.conftest import Loop
-from tests.contract.topics import create_topic, delete_topics
+from tests.contract.topics import create_topic, delete_topics, truncate
 
 OURS = {"max.message.bytes": "4194304"}  # as schemas/topics.toml has it for usage.unique
 
@@ -25,6 +25,7 @@ class Subject:
 
     log: Log
     topic: str = field(default_factory=lambda: f"contract-{uuid4().hex}")
+    kafka: str = ""  # its address, when it is the real one
 
     async def append(self, partition: int, *values: bytes) -> list[int]:
         """Append in order; the offsets."""
@@ -37,6 +38,13 @@ class Subject:
             found += records
             offset = records[-1].offset + 1
         return found
+
+    async def truncate(self, partition: int, before: int) -> None:
+        """Delete the records below an offset."""
+        if isinstance(self.log, MemoryLog):
+            self.log.truncate(self.topic, partition, before)
+        else:
+            await truncate(self.kafka, self.topic, partition, before)
 
     async def wait(self) -> None:
         """Let the log's clock go on."""
@@ -64,7 +72,7 @@ def subject(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Subject]:
         yield Subject(MemoryLog())
         return
     servers: Servers = request.getfixturevalue("servers")
-    subject = Subject(request.getfixturevalue("kafka_log"))
+    subject = Subject(request.getfixturevalue("kafka_log"), kafka=servers.kafka_bootstrap_servers)
     loop.run(create_topic(servers.kafka_bootstrap_servers, subject.topic, **OURS))
     yield subject
     loop.run(delete_topics(servers.kafka_bootstrap_servers, [subject.topic]))
@@ -135,6 +143,45 @@ def test_a_read_at_or_beyond_the_end_gives_nothing(
     async def scenario() -> None:
         await subject.append(0, b"a", b"b")
         assert await subject.log.read(subject.topic, 0, 2 + beyond) == []
+
+    loop.run(scenario())
+
+
+def test_a_truncated_partition_says_what_is_gone_and_jumps_nowhere(
+    loop: Loop, subject: Subject
+) -> None:
+    async def scenario() -> None:
+        log, topic = subject.log, subject.topic
+        for partition in (0, 1):
+            await subject.append(partition, *(str(n).encode() for n in range(10)))
+        await subject.truncate(0, 6)
+        for offset in (0, 5):
+            with pytest.raises(OffsetGone) as gone:
+                await log.read(topic, 0, offset)
+            assert (gone.value.topic, gone.value.partition) == (topic, 0)
+            assert (gone.value.offset, gone.value.start) == (offset, 6)
+        assert await log.bounds(topic, 0) == (6, 10)
+        assert [r.offset for r in await subject.read_all(0, 6)] == [6, 7, 8, 9]
+        assert [r.offset for r in await subject.read_all(1)] == list(range(10))
+        assert await log.offset_at(topic, 0, 0) == 6
+        assert await subject.append(0, b"next") == [10]
+
+    loop.run(scenario())
+
+
+def test_a_partition_truncated_to_its_end_is_empty_and_goes_on_counting(
+    loop: Loop, subject: Subject
+) -> None:
+    async def scenario() -> None:
+        await subject.append(0, b"a", b"b")
+        await subject.truncate(0, 2)
+        assert await subject.log.bounds(subject.topic, 0) == (2, 2)
+        assert await subject.log.last(subject.topic, 0) is None
+        assert await subject.log.read(subject.topic, 0, 2) == []
+        with pytest.raises(OffsetGone):
+            await subject.log.read(subject.topic, 0, 1)
+        assert await subject.append(0, b"c") == [2]
+        assert [r.value for r in await subject.log.read(subject.topic, 0, 2)] == [b"c"]
 
     loop.run(scenario())
 

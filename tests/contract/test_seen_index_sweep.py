@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import BUCKETS, SeenIndex
+from services.dedup.index import BUCKETS, Behind, SeenIndex
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import RedisSeenIndex
 from services.domain.dedup import Verdict, digest_of
@@ -123,5 +123,33 @@ def test_a_bucket_of_many_thousand_stale_ids_is_swept_at_once(
         await redis.hset(bucket, mapping=fields)
         assert await redis_index.sweep(0, range(10), 19_999) == 1
         assert await redis.hlen(bucket) == 1
+
+    loop.run(scenario())
+
+
+def test_a_forgotten_partition_knows_nothing_and_the_others_stay(
+    loop: Loop, subject: Subject
+) -> None:
+    async def scenario() -> None:
+        for partition in (1, 11):
+            await subject.claim(*((f"id-{n}", n, 1) for n in range(300)), partition=partition)
+        await subject.index.forget(1)
+        assert await subject.claim(("id-0", 300, 1), partition=1) == Behind(None)
+        again = [(f"id-{n}", 300 + n, 1) for n in range(300)]
+        assert await subject.claim(*again, partition=1, start=300) == [UNIQUE] * 300
+        assert await subject.claim(*again, partition=11) == [DUPLICATE] * 300
+
+    loop.run(scenario())
+
+
+def test_forgetting_leaves_redis_no_key(
+    loop: Loop, redis: Redis, redis_index: RedisSeenIndex
+) -> None:
+    namespace = redis_index._namespace
+
+    async def scenario() -> None:
+        await Subject(redis_index).claim(*((f"id-{n}", n, 1) for n in range(1_000)))
+        await redis_index.forget(0)
+        assert await keys_of(redis, namespace) == 0
 
     loop.run(scenario())

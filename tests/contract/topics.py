@@ -1,7 +1,12 @@
 """Fresh Kafka topics for a test."""
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import for_code
+import asyncio
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+_ANEW_TRIES = 100
 
 
 async def create_topic(bootstrap_servers: str, name: str, **config: str) -> None:
@@ -25,3 +30,26 @@ async def delete_topics(bootstrap_servers: str, names: list[str]) -> None:
         await admin.delete_topics(names)
     finally:
         await admin.close()
+
+
+async def truncate(bootstrap_servers: str, topic: str, partition: int, before: int) -> None:
+    """Delete the records of a partition below offset `before`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
+    finally:
+        await admin.close()
+
+
+async def make_anew(bootstrap_servers: str, topic: str) -> None:
+    """Delete a topic and create it again, once Kafka is done with the old one."""
+    await delete_topics(bootstrap_servers, [topic])
+    for _ in range(_ANEW_TRIES):
+        try:
+            await create_topic(bootstrap_servers, topic)
+        except TopicAlreadyExistsError:
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(f"{topic} is still being deleted")

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.chain import ChainBroken, Fresh, Gap, Range, Repeat, link
+from services.domain.chain import (
+    ChainBroken,
+    Fresh,
+    Gap,
+    Range,
+    Repeat,
+    Unit,
+    check_position,
+    link,
+)
 
 # How far back a range begins before what is expected next, and its length.
 steps = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 20)), max_size=60)
@@ -76,6 +85,33 @@ def test_a_gap_names_topic_partition_and_what_is_missing() -> None:
     assert "usage.unique[3]" in message
     assert "40 raw offsets" in message
     assert "100" in message
+
+
+def test_a_place_that_is_no_raw_offset_is_not_called_one() -> None:
+    broken = ChainBroken("usage.rated", 3, 7, 12, unit=Unit.OFFSET)
+    assert "usage.rated[3]: expected to go on at offset 7, found 12; the 5 offsets" in str(broken)
+    assert "raw offset" not in str(broken)
+    assert "restore" in str(broken)
+    assert (broken.topic, broken.partition) == ("usage.rated", 3)
+    assert (broken.expected, broken.found) == (7, 12)
+
+
+def test_a_topic_made_anew_is_said() -> None:
+    assert "made anew" in str(ChainBroken("usage.raw", 0, 100, 99, made_anew=True))
+
+
+@pytest.mark.parametrize("position", [3, 5, 9])
+def test_a_source_is_read_on_from_anywhere_within_its_bounds(position: int) -> None:
+    check_position("usage.rated", 0, position, (3, 9), Unit.OFFSET)
+
+
+@pytest.mark.parametrize(("position", "found"), [(2, 3), (10, 9)])
+def test_a_position_that_the_source_does_not_have_breaks_the_chain(
+    position: int, found: int
+) -> None:
+    with pytest.raises(ChainBroken) as broken:
+        check_position("usage.rated", 0, position, (3, 9), Unit.OFFSET)
+    assert (broken.value.expected, broken.value.found) == (position, found)
 
 
 def test_a_topic_that_ends_early_is_called_truncated() -> None:

@@ -52,7 +52,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.dedup = DedupStep(self.log, self.index, PARTITIONS)
         self.rating = RatingStep(self.log, self.catalogs)
-        self.projector = ProjectorStep(self.projection, lambda: None)
+        self.projector = ProjectorStep(self.log, self.projection, lambda: None)
 
     def restarted(self) -> "Pipeline":
         """New processes over the same log, index, catalog and projection."""
@@ -91,7 +91,7 @@ class Pipeline:
         assert not broken
 
     def _from(self, topic: str, partition: int, offset: int) -> list[Record]:
-        return self.log.partitions[topic, partition][offset:]
+        return [r for r in self.log.partitions[topic, partition] if r.offset >= offset]
 
     def total(self) -> Decimal:
         """The bytes counted, all regions."""
