@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
-.PHONY: setup demo up test check format bench chaos lock clean
+.PHONY: setup demo up test check simulate format bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest
+
+# One seed with every decision of it: make simulate SEED=123. Any number: make simulate SEEDS=20000.
+simulate: $(STAMP)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench

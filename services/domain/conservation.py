@@ -51,7 +51,8 @@ class Projected:
     refused_by_dedup: int = 0
     refused_by_metrics: int = 0
     refused_outside: int = 0  # rows beyond [first_raw, next_raw)
-    conflict_rows: int | None = None  # None: this database keeps none
+    conflict_rows: int = 0
+    conflicts_outside: int = 0  # rows beyond [first_raw, next_raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +273,10 @@ def _counter_problems(held: Projected) -> Iterator[Found]:
             f" {held.refused_outside} of them beyond what was projected",
             "somebody changed rejected_event; restore it, or replay and promote",
         )
-    if held.conflict_rows not in (None, held.conflicts):
+    if held.conflict_rows != held.conflicts or held.conflicts_outside:
         yield (
             Kind.CONFLICTS_DIFFER,
             f"{held.conflicts} events are conflicts, but conflicting_event has"
-            f" {held.conflict_rows}",
+            f" {held.conflict_rows}, {held.conflicts_outside} of them beyond what was projected",
             "somebody changed conflicting_event; restore it, or replay and promote",
         )

@@ -76,11 +76,14 @@ class IngestApp:
             raise UNAUTHORIZED
         held = self._reserve(scope)
         try:
-            body = await read_body(scope, receive, self._body_bytes_max)
-            accepted = accept(body, self._now())
-            await self._sink.put([(event.transaction_id, content) for event, content in accepted])
+            # While Kafka is waited for, nothing here holds the body or what was read from it.
+            await self._sink.put(await self._events(scope, receive))
         finally:
             self._bytes_in_flight -= held
+
+    async def _events(self, scope: Scope, receive: Receive) -> list[tuple[str, bytes]]:
+        body = await read_body(scope, receive, self._body_bytes_max)
+        return [(event.transaction_id, content) for event, content in accept(body, self._now())]
 
     def _reserve(self, scope: Scope) -> int:
         """Take memory for the body before it is read; without a length, for the largest."""

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 LINGER_S = 0.002
 # Under the topic's max.message.bytes (1 MiB), and one event of 256 KiB always fits.
 BATCH_BYTES_MAX = 768 * 1024
-# The client gets a 503 after this long without an acknowledgement.
+# The client gets a 503 after this long without an acknowledgement. aiokafka has no such limit: an
+# idempotent producer of its kind tries again for ever.
 ACK_TIMEOUT_MS = 8_000
 
 
@@ -46,6 +47,7 @@ class KafkaEventSink:
         self._producer: AIOKafkaProducer | None = None
         self._open: dict[int, _Batch] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._connector: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
@@ -67,7 +69,8 @@ class KafkaEventSink:
             self._connector.cancel()
             await asyncio.gather(self._connector, return_exceptions=True)
         if self._producer is not None:
-            await self._producer.stop()
+            await _stopped(self._producer)
+        await asyncio.gather(*self._closing)
 
     async def put(self, events: Sequence[tuple[str, bytes]]) -> None:
         """See EventSink."""
@@ -78,6 +81,7 @@ class KafkaEventSink:
         for transaction_id, content in events:
             partition = partition_of(transaction_id, self._partition_count)
             waits.add(self._append(producer, partition, transaction_id.encode(), content))
+        del events  # the batches have them now, and Kafka may take long
         results = await asyncio.gather(*waits, return_exceptions=True)
         for failure in results:
             if failure is not None:
@@ -113,9 +117,11 @@ class KafkaEventSink:
             if producer is None:
                 raise Unavailable("Kafka went away")
             reach("before_send")
-            await (await producer.send_batch(batch.builder, RAW, partition=partition))
+            # Giving up cancels what aiokafka waits for too, so that stopping it comes to an end.
+            async with asyncio.timeout(ACK_TIMEOUT_MS / 1000):
+                await (await producer.send_batch(batch.builder, RAW, partition=partition))
             reach("after_send")
-        except (KafkaError, Unavailable) as error:
+        except (KafkaError, TimeoutError, Unavailable) as error:
             if not batch.done.done():
                 batch.done.set_exception(error)
                 batch.done.exception()  # requests may have gone; that is no news
@@ -129,15 +135,19 @@ class KafkaEventSink:
             return
         logger.warning("Kafka gave up a batch (%r); 503 until a new producer connects", error)
         self._producer = None
-        self._reconnect(producer)
+        self._close(producer)
+        self._reconnect()
 
-    def _reconnect(self, old: AIOKafkaProducer | None = None) -> None:
-        self._connector = asyncio.create_task(self._connect(old))
+    def _close(self, old: AIOKafkaProducer) -> None:
+        """Beside the new connection: this takes until the last of its batches is given up."""
+        closing = asyncio.create_task(_stopped(old))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
-    async def _connect(self, old: AIOKafkaProducer | None) -> None:
-        if old is not None:
-            with suppress(KafkaError):
-                await old.stop()
+    def _reconnect(self) -> None:
+        self._connector = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
         while True:
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._bootstrap_servers,
@@ -153,10 +163,14 @@ class KafkaEventSink:
                 await producer.partitions_for(RAW)
             except (KafkaError, OSError) as error:
                 logger.warning("Kafka does not answer yet: %r", error)
-                with suppress(KafkaError):
-                    await producer.stop()
+                await _stopped(producer)
                 await asyncio.sleep(0.5)
                 continue
             self._producer = producer
             logger.info("connected to Kafka")
             return
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    with suppress(KafkaError):
+        await producer.stop()

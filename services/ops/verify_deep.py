@@ -13,6 +13,7 @@ from services.ops.verify_differences import Difference, Differences
 from services.ops.verify_drafts import compare_drafts
 from services.ops.verify_fold import Catalogs, Folded, fold_partition
 from services.ops.verify_usage import (
+    compare_conflicts,
     compare_distinct,
     compare_fates,
     compare_refusals,
@@ -57,6 +58,7 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
         differences = Differences()
         compare_fates(folded, projected, differences)
         await compare_refusals(connection, generation, folded, differences)
+        await compare_conflicts(connection, generation, folded, differences)
         hours, months = hours_of(folded.usage), months_of(folded.usage)
         for table, expected in (("usage_hour", hours), ("usage_month", months)):
             await compare_totals(connection, generation, table, expected, differences)

@@ -36,6 +36,8 @@ class Folded:
     usage: Usage = field(default_factory=dict)
     totals: dict[int, Totals] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Counter)
+    # (partition, raw offset) of a conflict -> raw offset of the sighting that it contradicts
+    conflicts: dict[tuple[int, int], int] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)  # partition -> what was folded
 
 
@@ -134,7 +136,7 @@ async def _fold_raw(log: Log, fold: PartitionFold, projected: Projected, into: F
             if record.offset != offset:
                 break
             raw = RawRecord(record.offset, record.timestamp_ms, record.key, record.value)
-            _note(into, fold.partition, fold.take(raw))
+            _note(into, (fold.partition, offset), fold.take(raw))
             offset += 1
         if not records or records[0].offset + len(records) < offset:
             raise CannotFold(f"{RAW}[{fold.partition}] has no record at raw offset {offset}")
@@ -167,24 +169,25 @@ def _fold_batch(
     for relative, content in zip(batch.offsets, batch.events, strict=True):
         if first <= batch.first + relative <= last:
             events += 1
-            _note(into, fold.partition, fold.take_unique(batch.first + relative, bytes(content)))
+            place = (fold.partition, batch.first + relative)
+            _note(into, place, fold.take_unique(place[1], bytes(content)))
     rejected = [r for r in batch.rejected if first <= batch.first + r.offset <= last]
     for rejection in rejected:
         fate = Fate("rejected", reasons=((None, Reason(rejection.reason)),))
         fold.totals.add(fate)
-        _note(into, fold.partition, fate)
-    repeats = last - first + 1 - events - len(rejected)
-    fold.totals.duplicates += repeats
-    fold.totals.conflicts += _conflicts(batch, first, last)
+        _note(into, (fold.partition, batch.first + rejection.offset), fate)
+    conflicts = [c for c in batch.conflicts if first <= batch.first + c.offset <= last]
+    for conflict in conflicts:
+        into.conflicts[fold.partition, batch.first + conflict.offset] = conflict.first_offset
+    fold.totals.conflicts += len(conflicts)
+    fold.totals.duplicates += last - first + 1 - events - len(rejected)
 
 
-def _conflicts(batch: UniqueBatch, first: int, last: int) -> int:
-    return sum(first <= batch.first + clash.offset <= last for clash in batch.conflicts)
-
-
-def _note(into: Folded, partition: int, fate: Fate) -> None:
+def _note(into: Folded, place: tuple[int, int], fate: Fate) -> None:
     for metric_id, reason in fate.reasons:
-        into.refusals[partition, metric_id or NO_METRIC, text_of_reason(reason.value)] += 1
+        into.refusals[place[0], metric_id or NO_METRIC, text_of_reason(reason.value)] += 1
+    if fate.first is not None:
+        into.conflicts[place] = fate.first
 
 
 def text_of_reason(reason: str) -> str:

@@ -33,6 +33,9 @@ _REFUSALS = """
 SELECT partition, metric_id, reason, count(*) FROM rejected_event WHERE generation = $1
 GROUP BY 1, 2, 3
 """
+_CONFLICTS = """
+SELECT partition, raw_offset, first_offset FROM conflicting_event WHERE generation = $1
+"""
 _FATES = ("counted", "duplicates", "conflicts", "rejected", "unmatched")
 
 
@@ -78,6 +81,19 @@ async def compare_refusals(
             folded.refusals[key],
             found[key],
         )
+
+
+async def compare_conflicts(
+    connection: asyncpg.Connection, generation: int, folded: Folded, differences: Differences
+) -> None:
+    """conflicting_event, row by row; needs a transaction."""
+    missing = dict(folded.conflicts)
+    async for partition, offset, first in connection.cursor(_CONFLICTS, generation):
+        where = f"conflicting_event, partition {partition}, raw offset {offset}, first_offset"
+        differences.unless_equal(where, missing.pop((partition, offset), None), first)
+    for (partition, offset), first in missing.items():
+        where = f"conflicting_event, partition {partition}, raw offset {offset}, first_offset"
+        differences.add(where, first, None)
 
 
 def hours_of(usage: Usage) -> dict[At, Amount]:

@@ -19,17 +19,22 @@ from services.runtime.records import decode_rated, decode_unique
 _POSITIONS = """
 SELECT p.partition, p.first_raw_offset AS first_raw, p.next_raw_offset AS next_raw,
     p.next_rated_offset AS next_rated, p.counted, p.duplicates, p.conflicts, p.rejected,
-    p.unmatched, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside
+    p.unmatched, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside, c.conflict_rows,
+    c.conflicts_outside
 FROM projection_position p,
 LATERAL (SELECT
     count(*) FILTER (WHERE e.metric_id = $2) AS refused_by_dedup,
     count(DISTINCT e.raw_offset) FILTER (WHERE e.metric_id <> $2) AS refused_by_metrics,
     count(*) FILTER (WHERE e.raw_offset < p.first_raw_offset OR e.raw_offset >= p.next_raw_offset)
       AS refused_outside
-  FROM rejected_event e WHERE e.generation = p.generation AND e.partition = p.partition) AS r
+  FROM rejected_event e WHERE e.generation = p.generation AND e.partition = p.partition) AS r,
+LATERAL (SELECT
+    count(*) AS conflict_rows,
+    count(*) FILTER (WHERE e.raw_offset < p.first_raw_offset OR e.raw_offset >= p.next_raw_offset)
+      AS conflicts_outside
+  FROM conflicting_event e WHERE e.generation = p.generation AND e.partition = p.partition) AS c
 WHERE p.generation = $1
 """
-_CONFLICTS = "SELECT partition, count(*) FROM conflicting_event WHERE generation = $1 GROUP BY 1"
 _NO_METRIC = UUID(int=0)  # of a rejection that no metric made
 _LIVE = "SELECT generation FROM live_generation"
 
@@ -57,18 +62,11 @@ async def read_projected(connection: asyncpg.Connection) -> tuple[int, dict[int,
     """The live generation and what it says of every partition. All of one moment when the caller's
     transaction is REPEATABLE READ."""
     generation: int = await connection.fetchval(_LIVE)
-    # A database of before conflicts were kept; `tollgate init` brings the table.
-    keeps = await connection.fetchval("SELECT to_regclass('conflicting_event') IS NOT NULL")
-    conflicts: dict[int, int] = {}
-    if keeps:
-        conflicts = dict(await connection.fetch(_CONFLICTS, generation))
-    rows = await connection.fetch(_POSITIONS, generation, _NO_METRIC)
     held: dict[int, Projected] = {}
-    for row in rows:
+    for row in await connection.fetch(_POSITIONS, generation, _NO_METRIC):
         columns = dict(row)
         partition = columns.pop("partition")
-        kept = conflicts.get(partition, 0) if keeps else None
-        held[partition] = Projected(**columns, conflict_rows=kept)
+        held[partition] = Projected(**columns)
     return generation, held
 
 

@@ -19,7 +19,7 @@ HTTP_STAGE = "gateway"
 # Long enough to commit what is in hand; afterwards a stage resumes from its own output anyway.
 _STOP_WAIT_S_MAX = 10.0
 # One worker a stage: it has its partitions back at once when it is started again.
-_INSTANCE_ID = "embedded"
+INSTANCE_ID = "embedded"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,7 +42,7 @@ class Stage:
         environ = {**os.environ, **self.environ, "NOTIFY_SOCKET": self.notify.address}
         environ.pop("TOLLGATE_LISTEN_FD", None)
         # The former process is dead before this one starts, so the name is never taken.
-        environ["TOLLGATE_INSTANCE_ID"] = _INSTANCE_ID
+        environ["TOLLGATE_INSTANCE_ID"] = INSTANCE_ID
         if self.listen_fd is not None:
             environ["TOLLGATE_LISTEN_FD"] = str(self.listen_fd)
         return Command(

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.stack.stages import INSTANCE_ID
+from tests.chaos import replays
 from tests.chaos.world import SERVERS, STAGES, World
 
 # Kafka gives a silent member's partitions to others after 10 s (worker.SESSION_TIMEOUT_MS).
@@ -58,6 +60,7 @@ def every_fault() -> list[Fault]:
     faults += [Fault("pause", stage, _pause(stage, _PAUSE_S)) for stage in STAGES[1:]]
     faults += [Fault("pause", name, _pause(name, _SERVER_PAUSE_S)) for name in SERVERS]
     faults += [Fault("second worker", stage, _second(stage)) for stage in STAGES]
+    faults += [Fault("twin", stage, _second(stage, INSTANCE_ID)) for stage in STAGES[1:]]
     faults += [Fault("cut", server, _cut(server)) for server in SERVERS]
     faults += [
         Fault("kill", "all servers", _kill_all),
@@ -66,6 +69,9 @@ def every_fault() -> list[Fault]:
         Fault("older copy", "redis", _older),
         Fault("terminate backends", "postgres", _terminate_backends),
         Fault("client kill", "redis", _client_kill),
+        Fault("replay", "unique", _replay("unique")),
+        Fault("replay", "raw", _replay("raw")),
+        Fault("rollback", "", _roll_back),
     ]
     return faults
 
@@ -113,9 +119,9 @@ def _pause(name: str, between: tuple[float, float]) -> Action:
     return do
 
 
-def _second(stage: str) -> Action:
+def _second(stage: str, instance_id: str = "") -> Action:
     async def do(world: World, choice: random.Random) -> str:
-        world.start_second(stage)
+        world.start_second(stage, instance_id)
         await asyncio.sleep(choice.uniform(*_TOGETHER_S))
         number = choice.choice([signal.SIGKILL, signal.SIGTERM])
         return await asyncio.to_thread(world.end_second, stage, number)
@@ -128,6 +134,17 @@ def _cut(server: str) -> Action:
         return f"{world.cut_connections(server)} connections"
 
     return do
+
+
+def _replay(source: str) -> Action:
+    async def do(world: World, choice: random.Random) -> str:
+        return await replays.replay_and_promote(world.tollgate, source, choice)
+
+    return do
+
+
+async def _roll_back(world: World, _: random.Random) -> str:
+    return await replays.roll_back(world.tollgate)
 
 
 async def _flush(world: World, _: random.Random) -> str:

@@ -1,10 +1,12 @@
-"""Records that others put on usage.raw: not JSON, no events, under a wrong key or partition. None
-may count, none may stop a stage, and each that Kafka took is to be found in rejected_event.
+"""Records that others put on usage.raw: not JSON, no events, under a wrong key or partition; and
+events that were answered 200 before, as they were and with other content. None may count, none may
+stop a stage, and each that is no event is to be found in rejected_event once Kafka took it.
 """
 
 import asyncio
 import json
 import random
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,6 +28,7 @@ class Junk:
     bootstrap_servers: str
     name: str
     random: random.Random
+    accepted: deque[tuple[str, bytes]]  # batches answered 200, with their bodies
     written: list[bytes] = field(default_factory=list)  # keys of what Kafka acknowledged
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -40,6 +43,8 @@ class Junk:
                 while not stopping.is_set():
                     made += 1
                     await self._write(producer, f"{self.name}-junk-{made}")
+                    if self.accepted:
+                        await self._repeat(producer, *self.random.choice(self.accepted))
                     await asyncio.sleep(EVERY_S)
             with suppress(KafkaError):
                 await producer.stop()
@@ -70,6 +75,16 @@ class Junk:
             value = b"[" * 200_000
         await producer.send_and_wait(RAW, value, key=key, partition=partition)
         self.written.append(key)
+
+    async def _repeat(self, producer: AIOKafkaProducer, batch: str, body: bytes) -> None:
+        """An event that counts already: the same again, or as one of a group never sent."""
+        event = self.random.choice(json.loads(body))
+        if self.random.random() < 0.5:
+            event["properties"]["region"] = f"{batch}-foreign"
+        key = event["transaction_id"]
+        partition = partition_of(key, PARTITIONS)
+        value = json.dumps(event).encode()
+        await producer.send_and_wait(RAW, value, key=key.encode(), partition=partition)
 
     async def missing(self, database_url: str) -> list[str]:
         """What Kafka took and rejected_event does not have."""

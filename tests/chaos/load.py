@@ -43,7 +43,7 @@ class Load:
     on_answer: Callable[[int], None] = lambda _status: None
 
     def __post_init__(self) -> None:
-        self._accepted: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
+        self.accepted: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
         self._made = 0
         self._at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
@@ -83,9 +83,9 @@ class Load:
     async def _afterwards(
         self, session: aiohttp.ClientSession, batch: str, customer: Billed, body: bytes
     ) -> None:
-        self._accepted.append((batch, body))
+        self.accepted.append((batch, body))
         if self.random.random() < _SHARE_RESENT:
-            old, content = self.random.choice(self._accepted)
+            old, content = self.random.choice(self.accepted)
             await self._post(session, old, content)
         if self.random.random() < _SHARE_CONFLICTING:
             # Same ids, other content, after the 200: none of it may ever count. Its group shows

@@ -70,14 +70,16 @@ class World:
         path.touch()
         return path
 
-    def start_second(self, stage: str) -> None:
-        """A second worker of a stage, beside the supervised one."""
+    def start_second(self, stage: str, instance_id: str = "") -> None:
+        """A second worker of a stage, beside the supervised one; `instance_id`: the supervised
+        one's own, by which Kafka takes the two for one."""
         self.end_second(stage, signal.SIGKILL)
         run = self.run
         environ = {
             **os.environ,
             **{n.upper(): run[n] for n in ("kafka_bootstrap_servers", "redis_url", "database_url")},
             "TOLLGATE_FAILPOINT_DIR": str(self.failpoints),
+            "TOLLGATE_INSTANCE_ID": instance_id,
         }
         if stage == "gateway":
             port = choose_ports(["second"], {})["second"]

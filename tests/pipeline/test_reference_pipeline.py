@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.domain.aggregate import Aggregate
 from services.domain.catalog import Catalog
 from services.domain.meter import BillableMetric
-from services.domain.reference.fold import HOUR_MS, PartitionFold, RawRecord, Totals, fold
+from services.domain.reference.fold import HOUR_MS, Fate, PartitionFold, RawRecord, Totals, fold
 from services.domain.reference.usage import Usage
 from services.rating.catalog_memory import MemoryCatalogSource
 from services.runtime.log import RATED, RAW, UNIQUE
@@ -47,7 +47,7 @@ def folded(
     partition: int,
     usage: Usage,
     versions: dict[int, tuple[BillableMetric, ...]],
-) -> tuple[dict[int, str], Totals]:
+) -> tuple[dict[int, Fate], Totals]:
     """The oracle over one partition's log."""
     used = catalogs_used(pipeline, partition)
 
@@ -59,7 +59,7 @@ def folded(
         RawRecord(record.offset, record.timestamp_ms, record.key, record.value)
         for record in pipeline.log.partitions[RAW, partition]
     )
-    return {offset: fate.kind for offset, fate in fold(oracle, records)}, oracle.totals
+    return dict(fold(oracle, records)), oracle.totals
 
 
 def verdicts(pipeline: Pipeline, partition: int) -> dict[int, str]:
@@ -77,16 +77,24 @@ def verdicts(pipeline: Pipeline, partition: int) -> dict[int, str]:
 def compare(pipeline: Pipeline, versions: dict[int, tuple[BillableMetric, ...]]) -> None:
     """Fates, totals and amounts are the oracle's."""
     usage: Usage = {}
+    conflicts: dict[tuple[int, int], int] = {}
     for partition in range(PARTITIONS):
         fates, totals = folded(pipeline, partition, usage, versions)
         for offset, kind in verdicts(pipeline, partition).items():
             # What a metric refuses is unique to dedup.
-            assert fates[offset] in ({kind, "rejected"} if kind == "counted" else {kind})
+            assert fates[offset].kind in ({kind, "rejected"} if kind == "counted" else {kind})
         found = pipeline.projection.fates.get(partition)
         wanted = {name: getattr(totals, name) for name in FATES}
         assert wanted == {name: getattr(found, name, 0) for name in FATES}
         rejections = [place for place, _, _ in pipeline.projection.rejections]
         assert totals.refusals == rejections.count(partition)
+        conflicts |= {
+            (partition, offset): fate.first
+            for offset, fate in fates.items()
+            if fate.first is not None
+        }
+    rows = pipeline.projection.conflicts
+    assert conflicts == {place: conflict.first_offset for place, conflict in rows.items()}
     assert usage == as_usage(pipeline.projection.aggregates)
 
 

@@ -1,11 +1,12 @@
 """Those who post events, and what they were told; and strangers who write to usage.raw themselves.
 
-The n-th event of a run is worth 4 to the power of n, so that a sum names, digit by digit, which
+The n-th event of a run is worth 8 to the power of n, so that a sum names, digit by digit, which
 events were counted, and which of them twice.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -16,8 +17,8 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.stages import Gateway, World
 
 ATTEMPTS_MAX = 4
-# 4 to the power of this still has fewer digits than a number may have.
-EVENTS_MAX = 62
+# 8 to the power of this still has fewer digits than a number may have.
+EVENTS_MAX = 42
 # How long after its first post an id is used again: remembered, just forgotten, long forgotten.
 AGES_MS = (33 * DAY_MS, 34 * DAY_MS + 2 * HOUR_MS, 35 * DAY_MS)
 
@@ -82,10 +83,8 @@ class Clients:
         events = [event for _ in range(3) if (event := self._new_event(ahead=timedelta(hours=23)))]
         await self._deliver(events)
         for age_ms in sorted(self._rng.sample(AGES_MS, 2)):
-            log = self._world.servers.log
             await self._scheduler.point(
-                f"waits {age_ms // HOUR_MS} h",
-                ready=lambda until=first_at_ms + age_ms: log.now_ms >= until,  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                f"waits {age_ms // HOUR_MS} h", ready=partial(self._passed, first_at_ms + age_ms)
             )
             oldest = self._world.now() - timedelta(days=34)
             again = [
@@ -94,6 +93,9 @@ class Clients:
             ]
             await self._deliver(again)
         self.busy -= 1
+
+    def _passed(self, instant_ms: int) -> bool:
+        return self._world.servers.log.now_ms >= instant_ms
 
     def _new_event(self, ahead: timedelta = timedelta()) -> tuple[Told, WireEvent] | None:
         """The next event, now and then under an id that another has: a conflict."""
@@ -108,7 +110,7 @@ class Clients:
         told = Told(number, transaction_id, countable)
         truth.events.append(told)
         properties = {
-            "units": str(4**number) if countable else "many",
+            "units": str(8**number) if countable else "many",
             "region": rng.choice(("eu", "us")),
         }
         event = WireEvent(

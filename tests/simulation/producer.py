@@ -1,5 +1,5 @@
-"""The producer that the gateway's sink gets in place of aiokafka's: batches go out in order, a batch
-is acknowledged, or given up, whether it was written or not.
+"""The producer that the gateway's sink gets in place of aiokafka's: batches go out in order, one is
+acknowledged, or given up, whether it was written or not.
 """
 
 import asyncio

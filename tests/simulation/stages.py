@@ -163,7 +163,9 @@ class Faust:
             self._buffer.extend(record for batch in polled.values() for record in batch)
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """Our agent does nothing then."""
+        """Faust drops what it read ahead, but for what is on its way to the agent."""
+        if self._scheduler.rng.random() < 0.5:
+            self._buffer.clear()
 
     async def assigned(self, partitions: Sequence[int]) -> None:
         """As the agent's `resume`: any exception ends the process."""
@@ -174,5 +176,3 @@ class Faust:
                 last = self._consumer.end(partition) - 1
                 offset = max(0, min(offset + self._scheduler.rng.randint(-4, 4), last))
             self._consumer.seek(partition, offset)
-        if self._scheduler.rng.random() < 0.5:
-            self._buffer.clear()

@@ -39,11 +39,13 @@ class RawRecord(NamedTuple):
 class Fate(NamedTuple):
     """What became of one raw offset. `kind`: counted, duplicate, conflict or rejected;
     `unmatched`: counted, but by no metric; `reasons`: (metric id, reason) of every rejection, with
-    None for the metric when the record is no event of ours."""
+    None for the metric when the record is no event of ours; `first`: of a conflict, the raw offset
+    of the sighting that it contradicts."""
 
     kind: str
     unmatched: bool = False
     reasons: tuple[tuple[UUID | None, Reason], ...] = ()
+    first: int | None = None
 
 
 # The metrics in force when a raw offset was rated.
@@ -88,16 +90,16 @@ class Seen:
         while self.hours[0][0] < since:
             self.hours.pop(0)
 
-    def verdict(self, event: Event, content: bytes, offset: int) -> str:
-        """unique, duplicate or conflict."""
+    def verdict(self, event: Event, content: bytes, offset: int) -> Fate | None:
+        """That it is a duplicate or a conflict; None for a first sighting."""
         name = sha256(event.transaction_id.encode()).digest()
         fingerprint = sha256(content).digest()
         held = self.first.get(name)
         # What came before the first record of the window is forgotten.
         if held is None or held[0] < self.hours[0][1]:
             self.first[name] = (offset, fingerprint)
-            return "unique"
-        return "duplicate" if held[1] == fingerprint else "conflict"
+            return None
+        return Fate("duplicate") if held[1] == fingerprint else Fate("conflict", first=held[0])
 
 
 @dataclass(slots=True)
@@ -131,8 +133,8 @@ class PartitionFold:
         found = self._event(record, content)
         if isinstance(found, Reason):
             return Fate("rejected", reasons=((None, found),))
-        verdict = self.seen.verdict(found, content, record.offset)
-        return self._rate(record.offset, found) if verdict == "unique" else Fate(verdict)
+        repeat = self.seen.verdict(found, content, record.offset)
+        return self._rate(record.offset, found) if repeat is None else repeat
 
     def _event(self, record: RawRecord, content: bytes) -> Event | Reason:
         if len(content) > BYTES_MAX:
