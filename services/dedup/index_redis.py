@@ -15,6 +15,9 @@ from services.dedup.index import Behind, Claim, Judged
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
+# Keys a round trip when an index is cleared.
+CLEAR_KEYS = 5_000
+
 _CLAIM = struct.Struct(">16sQI")
 _OFFSET = struct.Struct(">Q")
 
@@ -139,8 +142,17 @@ class RedisSeenIndex:
 
     async def clear(self) -> None:
         """Forget everything in this namespace; for an index that is done with."""
-        async for key in self._redis.scan_iter(match=f"{self._namespace}{{*", count=1_000):
-            await self._redis.unlink(key)
+        cursor = 0
+        while True:
+            cursor, keys = await self._redis.scan(
+                cursor, match=f"{self._namespace}{{*", count=CLEAR_KEYS
+            )
+            async with self._redis.pipeline(transaction=False) as removal:
+                for key in keys:
+                    removal.unlink(key)
+                await removal.execute()
+            if cursor == 0:
+                return
 
     async def claim(
         self,

@@ -18,6 +18,7 @@ from services.runtime.conservation import Report, as_document, read_projected, r
 from services.runtime.json import encode_json
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import DATABASE_AWAY, connect
+from services.runtime.records import UnknownFormat
 from services.runtime.run_file import environment_of
 from services.runtime.settings import Settings, settings_or_exit
 
@@ -83,6 +84,9 @@ def main(argv: list[str]) -> int:
         verified = asyncio.run(verify(settings, deep=arguments.deep))
     except (KafkaError, *DATABASE_AWAY) as error:
         sys.stderr.write(f"nothing was verified, a server cannot be reached: {error!r}\n")
+        return UNKNOWN
+    except UnknownFormat as foreign:
+        sys.stderr.write(f"nothing was verified: {foreign}; the topics may be mixed up\n")
         return UNKNOWN
     except KeyboardInterrupt:
         return UNKNOWN

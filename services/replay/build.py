@@ -31,9 +31,16 @@ class Build:
     """Fills one generation."""
 
     def __init__(
-        self, log: Log, projection: Projection, ranges: Ranges, progress: Progress = _silent
+        self,
+        log: Log,
+        projection: Projection,
+        ranges: Ranges,
+        progress: Progress = _silent,
+        *,
+        partition_count: int,
     ) -> None:
         """`projection`: of the generation to fill."""
+        self._partition_count = partition_count
         self._log = log
         self._projection = projection
         self._ranges = ranges
@@ -49,6 +56,20 @@ class Build:
         for failure in results:
             if failure is not None:
                 raise failure
+
+    async def counted_since(self, live: Mapping[int, Position], version: int) -> bool:
+        """Whether no range that waits for the live count was rated under an older catalog than
+        `version`."""
+        for partition in range(self._partition_count):
+            position = live.get(partition, Position(0, 0))
+            offset = position.next_rated
+            while records := await self._log.read(RATED, partition, offset):
+                for record in records:
+                    rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+                    if rated.last >= position.next_raw and rated.catalog_version < version:
+                        return False
+                offset = records[-1].offset + 1
+        return True
 
     async def _partition(self, partition: int, limit: Position) -> None:
         position = await self._position(partition)

@@ -2,17 +2,20 @@
 moment, in which little is left to count.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from services.projector.projection import Position
 from services.replay.build import Build
-from services.replay.generations import Generations, HeldLive
+from services.replay.generations import GenerationError, Generations, HeldLive
 
 # Raw offsets left to count when live counting may be held for them: a fraction of a second.
 HELD_OFFSETS_MAX = 20_000
 # Under more traffic than a replay can follow, hold for what is left then.
 ROUNDS_MAX = 20
+# For the projector, between two looks at what waits for it.
+OLDER_WAIT_S = 0.5
 
 
 async def approach(generations: Generations, build: Build, generation: int) -> None:
@@ -27,11 +30,25 @@ async def approach(generations: Generations, build: Build, generation: int) -> N
 
 @asynccontextmanager
 async def level(generations: Generations, build: Build, generation: int) -> AsyncIterator[HeldLive]:
-    """Hold the live generation with the other one at the same positions."""
-    await approach(generations, build, generation)
-    async with generations.hold_live() as held:
-        await build.catch_up(held.positions)
-        yield held
+    """Hold the live generation with the other one at the same positions.
+
+    Ranges that were rated under an older catalog than the generation's wait for the live count
+    first: counted live once the generation is promoted, they would miss the metrics made since.
+    Raises GenerationError when they do not come to an end.
+    """
+    version = (await generations.get(generation)).catalog_version
+    for _ in range(ROUNDS_MAX):
+        await approach(generations, build, generation)
+        async with generations.hold_live() as held:
+            await build.catch_up(held.positions)
+            if await build.counted_since(held.positions, version):
+                yield held
+                return
+        await asyncio.sleep(OLDER_WAIT_S)
+    raise GenerationError(
+        f"usage that was rated before catalog version {version} still waits to be counted; look at"
+        " `tollgate lag` and try again when the projector has caught up"
+    )
 
 
 async def _live_positions(generations: Generations) -> Mapping[int, Position]:

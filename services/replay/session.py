@@ -132,6 +132,7 @@ class Session:
             PostgresProjection(self._pool, generation.id),
             await self._ranges(generation),
             progress.moved,
+            partition_count=self._settings.partitions,
         )
 
     async def _ranges(self, generation: Generation) -> Ranges:

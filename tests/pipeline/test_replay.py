@@ -1,84 +1,22 @@
 """Replay over the memory adapters: the real code, crashes and company made by hand."""
 
 import asyncio
-from dataclasses import dataclass, field
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dedup.index_memory import MemorySeenIndex
 from services.domain.catalog import Catalog
 from services.domain.chain import ChainBroken
-from services.domain.meter import Aggregation, BillableMetric
 from services.projector.projection import Flush, GenerationDropped
 from services.projector.projection_memory import MemoryProjection
-from services.projector.step import ProjectorStep
-from services.replay.build import Build
-from services.replay.generations import Generation, GenerationError, Source, State
-from services.replay.generations_memory import MemoryGenerationProjection, MemoryGenerations
-from services.replay.level import approach, level
-from services.replay.ranges import Catalogs, Ranges, UniqueRanges
-from services.replay.raw import RawRanges
+from services.replay.generations import GenerationError, Source, State
+from services.replay.generations_memory import MemoryGenerationProjection
+from services.replay.level import approach
 from services.runtime.log import RAW, UNIQUE
-from services.runtime.metric_rows import CatalogHistory, DatedMetric
-from tests.pipeline.harness import PARTITIONS, SUM_OF_BYTES, Pipeline, event
-
-LATE = BillableMetric(UUID(int=2), "events", Aggregation.COUNT)
-
-
-@dataclass
-class Replayed:
-    """A pipeline whose projector writes the live generation, and replays beside it."""
-
-    pipeline: Pipeline = field(default_factory=Pipeline)
-    metrics: list[DatedMetric] = field(default_factory=lambda: [DatedMetric(SUM_OF_BYTES, 1, None)])
-    index: MemorySeenIndex = field(default_factory=MemorySeenIndex)
-
-    def __post_init__(self) -> None:
-        self.generations = MemoryGenerations(
-            lambda: CatalogHistory(self.pipeline.catalogs.catalog.version, self.metrics)
-        )
-        live = MemoryGenerationProjection(self.generations)
-        self.pipeline.projector = ProjectorStep(self.pipeline.log, live, lambda: None)
-
-    def post(self, *numbers: int) -> None:
-        """Each event is worth a power of two; a number posted before is a duplicate."""
-        self.pipeline.post(*(event(str(number), str(2**number)) for number in numbers))
-
-    async def count(self, *numbers: int) -> None:
-        """Post and let the live pipeline count."""
-        self.post(*numbers)
-        await self.pipeline.run()
-
-    def build(self, generation: Generation) -> Build:
-        """What `tollgate replay` puts together."""
-        log = self.pipeline.log
-        catalogs = Catalogs(generation, self.generations.history)
-        ranges: Ranges = UniqueRanges(log, catalogs)
-        if generation.source is Source.RAW:
-            ranges = RawRanges(log, self.index, catalogs, partition_count=PARTITIONS)
-        return Build(log, MemoryGenerationProjection(self.generations, generation.id), ranges)
-
-    async def replayed(self, source: Source = Source.UNIQUE) -> Generation:
-        """A new generation, counted as far as the live one."""
-        generation = await self.generations.create(source)
-        await approach(self.generations, self.build(generation), generation.id)
-        return generation
-
-    async def promote(self, generation: Generation, *, back: bool = False) -> None:
-        """As `tollgate replay promote`."""
-        async with level(self.generations, self.build(generation), generation.id) as held:
-            await held.promote(generation.id, back=back)
-
-    def counted(self, generation: int) -> MemoryProjection:
-        """What a generation has counted."""
-        return self.generations.projections[generation]
-
-    def total(self, generation: int) -> int:
-        """Which numbers a generation has counted, as the sum of their powers of two."""
-        return sum(int(a.total) for a in self.counted(generation).aggregates.values())
+from services.runtime.metric_rows import DatedMetric
+from tests.pipeline.harness import PARTITIONS, SUM_OF_BYTES
+from tests.pipeline.replayed import LATE, Replayed
 
 
 def same(one: MemoryProjection, other: MemoryProjection) -> bool:
@@ -212,6 +150,37 @@ def test_a_metric_made_later_counts_what_came_before_it() -> None:
         for generation in (0, 1)
     }
     assert counts == {0: 1, 1: 4}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_promotion_waits_for_what_was_rated_before_the_metric_was_made(
+    monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    """Counted live afterwards, it would miss the metric, and no replay had counted it either."""
+    monkeypatch.setattr("services.replay.level.OLDER_WAIT_S", 0)
+
+    async def drive() -> Replayed:
+        replayed = Replayed()
+        pipeline = replayed.pipeline
+        if begun:
+            await replayed.count(0, 1)
+        replayed.post(2, 3)
+        for partition in range(PARTITIONS):
+            await pipeline.run_dedup(partition)
+            await pipeline.run_rating(partition)
+        replayed.metrics.append(DatedMetric(LATE, 2, None))
+        pipeline.catalogs.catalog = Catalog(2, (SUM_OF_BYTES, LATE))
+        generation = await replayed.replayed()
+        with pytest.raises(GenerationError, match="before catalog version 2"):
+            await replayed.promote(generation)
+        for partition in range(PARTITIONS):
+            await pipeline.run_projector(partition)
+        await replayed.promote(generation)
+        return replayed
+
+    counted = asyncio.run(drive()).counted(1).aggregates
+    late = sum(a.count for key, a in counted.items() if key.metric_id == LATE.id)
+    assert late == (4 if begun else 2)
 
 
 def test_an_archived_metric_keeps_what_it_counted_and_counts_nothing_new() -> None:

@@ -1,5 +1,6 @@
 """The metrics of a run, and how they change in the middle of it."""
 
+from dataclasses import replace
 from random import Random
 from uuid import UUID
 
@@ -24,9 +25,11 @@ def first_catalog(rng: Random) -> Catalog:
 
 def changed_catalog(rng: Random, catalog: Catalog) -> Catalog:
     """The next version: one of the others is made or archived."""
-    metric = rng.choice(OTHERS)
-    if metric in catalog.metrics:
-        metrics = tuple(other for other in catalog.metrics if other is not metric)
-    else:
-        metrics = (*catalog.metrics, metric)
-    return Catalog(catalog.version + 1, metrics)
+    version = catalog.version + 1
+    others = catalog.metrics[1:]
+    if others and rng.random() < 0.4:
+        gone = rng.choice(others)
+        return Catalog(version, tuple(metric for metric in catalog.metrics if metric is not gone))
+    made = rng.choice(OTHERS)
+    # What is archived never returns: a new metric is another one.
+    return Catalog(version, (*catalog.metrics, replace(made, id=UUID(int=100 + version))))

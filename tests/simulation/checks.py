@@ -6,6 +6,7 @@ from services.domain.chain import Gap, Range, Repeat, link
 from services.domain.meter import BillableMetric
 from services.domain.reference.fold import Fate, PartitionFold, RawRecord, fold
 from services.domain.reference.usage import Usage
+from services.projector.projection_memory import MemoryProjection
 from services.runtime.log import RATED, RAW, UNIQUE
 from services.runtime.records import RatedBatch, decode_rated, decode_unique
 from tests.domain.reference_cases import as_usage
@@ -21,16 +22,26 @@ FATES = ("counted", "duplicates", "conflicts", "rejected", "unmatched")
 
 def check(servers: Servers, truth: Truth, partitions: int) -> None:
     """Raises Failure for the first promise that was not kept. Kinds: lost, doubled, wrong
-    (amounts or fates), chain, catalog, stuck."""
+    (amounts or fates), chain, catalog, older (counted under a catalog older than its generation's),
+    stuck."""
     for partition in range(partitions):
         check_drained(servers, partition)
     check_events(servers, truth)
+    for partition in range(partitions):
+        check_unique_chain(servers, partition)
+        check_catalog_versions(servers, partition)
+    for number, projection in servers.generations.projections.items():
+        check_generation(servers, number, projection, partitions)
+
+
+def check_generation(
+    servers: Servers, number: int, projection: MemoryProjection, partitions: int
+) -> None:
+    """A generation, as far as it has come, is the oracle's count of the same records."""
     usage: Usage = {}
     for partition in range(partitions):
-        check_conserved(servers, partition)
-        check_unique_chain(servers, partition)
-        check_partition(servers, partition, partitions, usage)
-    check_amounts(servers, usage)
+        check_partition(servers, number, partition, partitions, usage)
+    check_amounts(projection, usage)
 
 
 def check_events(servers: Servers, truth: Truth) -> None:
@@ -77,15 +88,6 @@ def check_drained(servers: Servers, partition: int) -> None:
         raise Failure("stuck", f"partition {partition} stands at {reached} of {end}")
 
 
-def check_conserved(servers: Servers, partition: int) -> None:
-    """Every raw offset has one fate."""
-    end = len(servers.log.partitions[RAW, partition])
-    fates = servers.projection.fates.get(partition)
-    sums = 0 if fates is None else fates.counted + fates.duplicates + fates.rejected
-    if sums != end:
-        raise Failure("wrong", f"partition {partition}: {sums} fates for {end} records")
-
-
 def check_unique_chain(servers: Servers, partition: int) -> None:
     """No range of usage.unique begins beyond what was reached before it."""
     reached = 0
@@ -96,39 +98,64 @@ def check_unique_chain(servers: Servers, partition: int) -> None:
         reached = max(reached, batch.last + 1)
 
 
-def check_partition(servers: Servers, partition: int, partitions: int, usage: Usage) -> None:
-    """The oracle over one partition: every offset has its fate. Adds to `usage`."""
-    catalogs = {catalog.version: catalog for catalog in servers.catalogs}
-    batches = rated_batches(servers, partition)
-    used = {offset: batch for batch in batches for offset in range(batch.first, batch.last + 1)}
-    for offset, batch in used.items():
-        answered = servers.version_at[partition, offset]
-        if batch.catalog_version < answered:
-            raise Failure(
-                "catalog",
-                f"raw offset {partition}/{offset} was rated with version {batch.catalog_version},"
-                f" version {answered} was answered before it was posted",
-            )
+def check_catalog_versions(servers: Servers, partition: int) -> None:
+    """No event is rated with a catalog older than itself."""
+    for _, batch in rated_batches(servers, partition):
+        for offset in range(batch.first, batch.last + 1):
+            answered = servers.version_at[partition, offset]
+            if batch.catalog_version < answered:
+                raise Failure(
+                    "catalog",
+                    f"raw offset {partition}/{offset} was rated with version"
+                    f" {batch.catalog_version}, but {answered} was answered before it was posted",
+                )
+
+
+def check_partition(
+    servers: Servers, number: int, partition: int, partitions: int, usage: Usage
+) -> None:
+    """Every offset of one partition, up to where a generation stands, has the oracle's fate. Adds
+    to `usage`."""
+    projection = servers.generations.projections[number]
+    floor = servers.generations.known(number).catalog_version
+    history = servers.history()
+    ranges = {
+        offset: (batch.catalog_version, place)
+        for place, batch in rated_batches(servers, partition)
+        for offset in range(batch.first, batch.last + 1)
+    }
+    counted_live = servers.counted_live.get((number, partition), {})
 
     def metrics_at(offset: int) -> tuple[BillableMetric, ...]:
-        return catalogs[used[offset].catalog_version].metrics
+        version, place = ranges[offset]
+        if offset not in counted_live or version >= floor:
+            return history.in_force(version, floor).metrics
+        # A rater that was paused since before the generation was made: nobody can know of it.
+        if place < counted_live[offset]:
+            raise Failure("older", f"raw offset {partition}/{offset} was promoted over: {floor}")
+        return history.in_force(version, 0).metrics
 
+    position = projection.held.get(partition)
+    reached = 0 if position is None else position.next_raw
     oracle = PartitionFold(partition, partitions, metrics_at, usage)
     records = [
         RawRecord(record.offset, record.timestamp_ms, record.key, record.value)
-        for record in servers.log.partitions[RAW, partition]
+        for record in servers.log.partitions[RAW, partition][:reached]
     ]
     fates: list[Fate] = [fate for _, fate in fold(oracle, records)]
-    found = servers.projection.fates.get(partition)
-    for name in FATES if found is not None else ():
+    found = projection.fates.get(partition)
+    for name in FATES if reached else ():
         if getattr(found, name) != getattr(oracle.totals, name):
-            raise Failure("wrong", f"partition {partition}: {found}, not {oracle.totals}")
-    check_rejections(servers, partition, fates)
+            raise Failure(
+                "wrong", f"generation {number}, partition {partition}: {found}, {oracle.totals}"
+            )
+    check_rejections(projection, partition, fates)
+    check_conflicts(projection, partition, fates)
 
 
-def rated_batches(servers: Servers, partition: int) -> list[RatedBatch]:
-    """The ranges of usage.rated that count: each whole, one after the other."""
-    batches: list[RatedBatch] = []
+def rated_batches(servers: Servers, partition: int) -> list[tuple[int, RatedBatch]]:
+    """The ranges of usage.rated that count, with their places: each whole, one after the other."""
+    batches: list[tuple[int, RatedBatch]] = []
     reached: int | None = None
     for record in servers.log.partitions[RATED, partition]:
         batch = decode_rated(record.value, RATED)
@@ -138,12 +165,12 @@ def rated_batches(servers: Servers, partition: int) -> list[RatedBatch]:
             continue
         if isinstance(step, Gap) or step.range != arrived:
             raise Failure("chain", f"{RATED}[{partition}]@{record.offset}: {arrived}, {step}")
-        batches.append(batch)
+        batches.append((record.offset, batch))
         reached = batch.last + 1
     return batches
 
 
-def check_rejections(servers: Servers, partition: int, fates: list[Fate]) -> None:
+def check_rejections(projection: MemoryProjection, partition: int, fates: list[Fate]) -> None:
     """Every rejection is kept once, with its reason."""
     expected = sorted(
         (offset, str(metric), reason.value)
@@ -152,16 +179,24 @@ def check_rejections(servers: Servers, partition: int, fates: list[Fate]) -> Non
     )
     found = sorted(
         (rejection.offset, str(rejection.metric_id), rejection.reason)
-        for place, _, rejection in servers.projection.rejections
+        for place, _, rejection in projection.rejections
         if place == partition
     )
     if found != expected:
         raise Failure("wrong", f"partition {partition} rejects {found}, not {expected}")
 
 
-def check_amounts(servers: Servers, usage: Usage) -> None:
+def check_conflicts(projection: MemoryProjection, partition: int, fates: list[Fate]) -> None:
+    """Every conflict can be found."""
+    expected = [offset for offset, fate in enumerate(fates) if fate.kind == "conflict"]
+    found = sorted(offset for place, offset in projection.conflicts if place == partition)
+    if found != expected:
+        raise Failure("wrong", f"partition {partition} has conflicts {found}, not {expected}")
+
+
+def check_amounts(projection: MemoryProjection, usage: Usage) -> None:
     """Every aggregate is the oracle's."""
-    found = as_usage(servers.projection.aggregates)
+    found = as_usage(projection.aggregates)
     if found != usage:
         keys = [key for key in {**found, **usage} if found.get(key) != usage.get(key)]
         raise Failure("wrong", f"{keys[0]}: {found.get(keys[0])}, not {usage.get(keys[0])}")

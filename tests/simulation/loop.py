@@ -39,6 +39,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._on_timer(handle)
         return handle
 
+    def call_at(  # type: ignore[override]  # typeshed binds the arguments' types
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        return self.call_later(when - self.time(), callback, *args, context=context)
+
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 

@@ -83,9 +83,11 @@ class SimulatedProducer:
                     order=(self._process.name, self._number, partition),
                 )
             except RequestTimedOutError as error:
-                acknowledged.set_exception(error)
+                if not acknowledged.done():  # nobody waits any more
+                    acknowledged.set_exception(error)
             else:
-                acknowledged.set_result(None)
+                if not acknowledged.done():
+                    acknowledged.set_result(None)
             queue.popleft()
 
     def _write(self, partition: int, batch: SimulatedBatch) -> None:

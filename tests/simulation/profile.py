@@ -18,6 +18,8 @@ _RATES = {
     "failed": 0.02,  # not applied, and the caller is told so
     "unknown": 0.02,  # applied, and the caller is told that it failed
     "late": 0.02,  # the caller is told that it failed, and it is applied some time later
+    # at every step while a request waits
+    "timeout": 0.003,
     # at a poll
     "redelivery": 0.1,
     # of every step of the scheduler
@@ -60,6 +62,7 @@ def draw_profile(rng: Random) -> Profile:
             "dedup": rng.choice((1, 2, 2)),
             "rating": rng.choice((1, 2)),
             "projector": rng.choice((1, 2)),
+            "operator": rng.choice((0, 0, 0, 1, 2)),  # who replay
         },
         clients=rng.choice((1, 2, 3)),
         requests=rng.choice((1, 2, 4)),

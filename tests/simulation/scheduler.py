@@ -10,21 +10,27 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 from typing import Any
 
-from services.projector.projection import PositionMoved
+from services.projector.projection import GenerationDropped, PositionMoved
+from services.replay.generations import GenerationError
 from services.runtime.log import AppendFailed
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.profile import Profile
 
 # What ends a process, which a supervisor then starts again. Anything else is a bug.
-ENDS = (ConnectionError, AppendFailed)
+ENDS = (ConnectionError, AppendFailed, GenerationDropped)
 # So does an index that is lost again while it is put back: at the next start it is tried afresh.
-INDEX_LOST_AGAIN = "the index of partition"
+INDEX_LOST_AGAIN = "the index of "
+
+# Nobody waits so long but for what does not come.
+TIMEOUT_S_MIN = 5.0
 
 Effect = Callable[[], object]
+Ready = Callable[[], bool]
 
 
 class Failure(Exception):
@@ -85,7 +91,7 @@ class Parked:
         label: str,
         *,
         future: asyncio.Future[None] | None = None,
-        ready: Callable[[], bool] | None = None,
+        ready: Ready | None = None,
         effect: Effect | None = None,
         order: object = None,
         timer: asyncio.TimerHandle | None = None,
@@ -106,6 +112,16 @@ class Parked:
         return self.timer is not None and self.timer.cancelled()
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class OnTheWire:
+    """A request that whoever sent it has given up, or died of. Of one order, the first lands
+    first."""
+
+    order: object
+    effect: Effect
+    ready: Ready | None
+
+
 class Scheduler:
     """The tasks that wait, the requests that are still on the wire, and the choice among them."""
 
@@ -120,9 +136,7 @@ class Scheduler:
         self.injected: Counter[str] = Counter()
         self.failure: Failure | None = None
         self._parked: list[Parked] = []
-        # Sent by a process that has given it up, or died: (order, effect). Of one order, the first
-        # lands first.
-        self._wire: list[tuple[object, Effect]] = []
+        self._wire: list[OnTheWire] = []
 
     def chance(self, fault: str) -> bool:
         """Whether a fault strikes here; noted when it does."""
@@ -144,7 +158,7 @@ class Scheduler:
         self,
         label: str,
         *,
-        ready: Callable[[], bool] | None = None,
+        ready: Ready | None = None,
         effect: Effect | None = None,
         order: object = None,
     ) -> None:
@@ -161,7 +175,10 @@ class Scheduler:
     def _park_timer(self, timer: asyncio.TimerHandle) -> None:
         process = CURRENT.get()
         if process.alive:
-            self._parked.append(Parked(process, "timer", timer=timer))
+            # A short wait may end at any time; that a long one ends first is a fault.
+            short = timer.when() < TIMEOUT_S_MIN
+            ready = None if short else lambda: self.chance("timeout")
+            self._parked.append(Parked(process, "timer", timer=timer, ready=ready))
 
     async def call(
         self,
@@ -169,15 +186,17 @@ class Scheduler:
         effect: Callable[[], Any],
         error: type[Exception],
         order: object = None,
+        ready: Ready | None = None,
     ) -> Any:
-        """One request that changes a server, with everything that may go wrong with it."""
-        await self.point(label, effect=effect, order=order)
+        """One request that changes a server, with everything that may go wrong with it. `ready`:
+        whether the server can carry it out now."""
+        await self.point(label, effect=effect, order=order, ready=ready)
         if self.chance("failed"):
             self.note(f"  {label} fails")
             raise error(label)
         if self.chance("late"):
             self.note(f"  {label} fails and is applied later")
-            self._wire.append((order, effect))
+            self._wire.append(OnTheWire(order, effect, ready))
             raise error(label)
         lost_answer = self.chance("unknown")
         answer = effect()
@@ -233,22 +252,21 @@ class Scheduler:
                 kept.append(parked)
             elif parked.effect is not None and not self.calm and self.rng.random() < 0.5:
                 self.injected["late_after_death"] += 1
-                self._wire.append((parked.order, parked.effect))
+                self._wire.append(OnTheWire(parked.order, parked.effect, parked.ready))
         self._parked = kept
         for callback in process.on_death:
             callback()
 
     def land_one(self) -> bool:
         """Carry out one request of those on the wire; False when there is none."""
-        if not self._wire:
+        able = [sent for sent in self._wire if sent.ready is None or sent.ready()]
+        if not able:
             return False
-        order, effect = self._wire[int(self.rng.random() * len(self._wire))]
-        if order is not None:
-            index = next(i for i, (other, _) in enumerate(self._wire) if other == order)
-        else:
-            index = next(i for i, (_, other) in enumerate(self._wire) if other is effect)
-        _, effect = self._wire.pop(index)
-        self.note(f"  a late request lands: {order}")
-        with suppress(PositionMoved):
-            effect()
+        sent = able[int(self.rng.random() * len(able))]
+        if sent.order is not None:
+            sent = next(other for other in able if other.order == sent.order)
+        self._wire.remove(sent)
+        self.note(f"  a late request lands: {sent.order}")
+        with suppress(PositionMoved, GenerationDropped, GenerationError):
+            sent.effect()
         return True

@@ -3,6 +3,7 @@ and one before each answer. What they hold outlives every process.
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from services.dedup.index import Behind, Claim, Judged
@@ -12,8 +13,10 @@ from services.domain.chain import Range
 from services.domain.dedup import Sighting
 from services.projector.projection import Flush, Position
 from services.projector.projection_memory import MemoryProjection
-from services.runtime.log import RAW, AppendFailed, Record
+from services.replay.generations_memory import MemoryGenerationProjection, MemoryGenerations
+from services.runtime.log import RATED, RAW, AppendFailed, Record
 from services.runtime.log_memory import MemoryLog
+from services.runtime.metric_rows import CatalogHistory, DatedMetric
 from tests.simulation.scheduler import CURRENT, Scheduler
 
 Result = TypeVar("Result")
@@ -39,12 +42,60 @@ class Servers:
         self.log = MemoryLog()
         self.log.now_ms = start_ms
         self.index = MemorySeenIndex()
-        self.projection = MemoryProjection()
+        self.generations = MemoryGenerations(self.history)
         self.catalogs = catalogs  # every version so far, the newest last
+        self._dated = {
+            metric.id: DatedMetric(metric, catalogs[0].version, None)
+            for metric in catalogs[0].metrics
+        }
         self.answered_version = catalogs[-1].version
         # For every raw record, the catalog that was answered before it was there.
         self.version_at: dict[tuple[int, int], int] = {}
         self._snapshot: tuple[dict[tuple[int, bytes], Sighting], dict[int, int]] = ({}, {})
+        # (generation, partition) -> raw offset -> end of usage.rated at the promotion before.
+        self.counted_live: dict[tuple[int, int], dict[int, int]] = {}
+        self._rated_ends: dict[int, int] = {}
+        self._replay_indexes: dict[int, MemorySeenIndex] = {}
+
+    @property
+    def projection(self) -> MemoryProjection:
+        """What the live generation has counted."""
+        return self.generations.projections[self.generations.live_generation]
+
+    def history(self) -> CatalogHistory:
+        """The metrics of every version."""
+        return CatalogHistory(self.catalogs[-1].version, list(self._dated.values()))
+
+    def change_catalog(self, catalog: Catalog) -> None:
+        """A newer version, in force at once."""
+        self.catalogs.append(catalog)
+        kept = {metric.id for metric in catalog.metrics}
+        for metric in catalog.metrics:
+            self._dated.setdefault(metric.id, DatedMetric(metric, catalog.version, None))
+        for name, dated in self._dated.items():
+            if name not in kept and dated.archived_version is None:
+                self._dated[name] = replace(dated, archived_version=catalog.version)
+
+    def note_promotion(self) -> None:
+        """How far usage.rated reached when the live generation was swapped."""
+        self._rated_ends = {
+            partition: len(records)
+            for (topic, partition), records in self.log.partitions.items()
+            if topic == RATED
+        }
+
+    def note_live_count(self, flush: Flush) -> None:
+        """Which raw offsets the live count added, and to which generation."""
+        for partition, advance in flush.advances.items():
+            counted = self.counted_live.setdefault(
+                (self.generations.live_generation, partition), {}
+            )
+            end = self._rated_ends.get(partition, 0)
+            counted.update(dict.fromkeys(range(advance.first_raw, advance.next_raw), end))
+
+    def replay_index(self, generation: int) -> MemorySeenIndex:
+        """The index of a replay from usage.raw, on the same Redis."""
+        return self._replay_indexes.setdefault(generation, MemorySeenIndex())
 
     def put_raw(self, partition: int, key: bytes | None, value: bytes | None) -> None:
         """A record on usage.raw."""
@@ -62,8 +113,9 @@ class Servers:
 
     def flush_index(self) -> None:
         """FLUSHALL."""
-        self.index.seen.clear()
-        self.index.marks.clear()
+        for index in (self.index, *self._replay_indexes.values()):
+            index.seen.clear()
+            index.marks.clear()
 
 
 class SimulatedLog:
@@ -121,8 +173,8 @@ class SimulatedLog:
 class SimulatedIndex:
     """See `services.dedup.index.SeenIndex`."""
 
-    def __init__(self, servers: Servers, scheduler: Scheduler) -> None:
-        self._index = servers.index
+    def __init__(self, index: MemorySeenIndex, scheduler: Scheduler) -> None:
+        self._index = index
         self._scheduler = scheduler
 
     async def claim(
@@ -182,9 +234,18 @@ class SimulatedIndex:
 class SimulatedProjection:
     """See `services.projector.projection.Projection`."""
 
-    def __init__(self, servers: Servers, scheduler: Scheduler) -> None:
-        self._projection = servers.projection
+    def __init__(
+        self,
+        projection: MemoryGenerationProjection,
+        servers: Servers,
+        scheduler: Scheduler,
+        *,
+        live: bool = False,
+    ) -> None:
+        self._projection = projection
+        self._servers = servers
         self._scheduler = scheduler
+        self._live = live
 
     async def positions(self, partitions: Sequence[int]) -> Mapping[int, Position]:
         """See Projection."""
@@ -196,8 +257,20 @@ class SimulatedProjection:
     async def apply(self, flush: Flush) -> None:
         """See Projection."""
         await self._scheduler.call(
-            "apply", lambda: at_once(self._projection.apply(flush)), ConnectionError
+            "apply",
+            lambda: self._apply(flush),
+            ConnectionError,
+            ready=self._free,
         )
+
+    def _free(self) -> bool:
+        """A promotion stops the live count for its moment."""
+        return not (self._live and self._servers.generations.held.locked())
+
+    def _apply(self, flush: Flush) -> None:
+        at_once(self._projection.apply(flush))
+        if self._live:
+            self._servers.note_live_count(flush)
 
 
 class SimulatedCatalogs:

@@ -15,6 +15,7 @@ from tests.simulation.checks import check
 from tests.simulation.clients import Clients, foreign_record
 from tests.simulation.producer import SimulatedProducer
 from tests.simulation.profile import DAY_MS, HOUR_MS, draw_profile
+from tests.simulation.replay import operator
 from tests.simulation.scheduler import Failure, Process, Scheduler
 from tests.simulation.servers import Servers
 from tests.simulation.stages import Gateway, World
@@ -29,7 +30,12 @@ CALM_STEPS_MAX = 20_000
 # Chance, at a step, that a dead process is started again, a changed group is dealt anew, a late
 # request lands, a frozen process goes on.
 _MEND = 0.05
-_PROCESSES = {"dedup": stages.dedup, "rating": stages.rating, "projector": stages.projector}
+_PROCESSES = {
+    "dedup": stages.dedup,
+    "rating": stages.rating,
+    "projector": stages.projector,
+    "operator": operator,
+}
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,7 @@ class Simulation:
         """A change is in force at once, and is answered a moment later, or at the next."""
         servers = self.servers
         servers.answered_version = servers.catalogs[-1].version
-        servers.catalogs.append(changed_catalog(self.rng, servers.catalogs[-1]))
+        servers.change_catalog(changed_catalog(self.rng, servers.catalogs[-1]))
         if self.rng.random() < 0.7:
             servers.answered_version = servers.catalogs[-1].version
 

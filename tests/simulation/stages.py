@@ -12,6 +12,7 @@ from services.gateway.app import IngestApp
 from services.gateway.sink_kafka import KafkaEventSink
 from services.projector.step import ProjectorStep
 from services.rating.step import RatingStep
+from services.replay.generations_memory import MemoryGenerationProjection
 from services.runtime.log import RATED, RAW, UNIQUE, Record
 from services.runtime.records import instant_of
 from services.runtime.worker import Worker
@@ -110,14 +111,15 @@ async def _name_of(token: str) -> str | None:
 async def dedup(world: World, process: Process) -> None:
     """See services/dedup/__main__.py."""
     log = SimulatedLog(world.servers, world.scheduler)
-    index = SimulatedIndex(world.servers, world.scheduler)
+    index = SimulatedIndex(world.servers.index, world.scheduler)
     await work(world, process, RAW, DedupStep(log, index, world.partitions))
 
 
 async def projector(world: World, process: Process) -> None:
     """See services/projector/__main__.py; nothing is priced."""
     log = SimulatedLog(world.servers, world.scheduler)
-    projection = SimulatedProjection(world.servers, world.scheduler)
+    live = MemoryGenerationProjection(world.servers.generations)
+    projection = SimulatedProjection(live, world.servers, world.scheduler, live=True)
     await work(world, process, RATED, ProjectorStep(log, projection, lambda: None))
 
 

@@ -23,6 +23,7 @@ from services.projector.projection import Flush
 from services.projector.projection_memory import MemoryProjection
 from services.rating import step as rating_step
 from services.rating.step import RatingStep
+from services.replay.build import Build
 from services.runtime.consumer_memory import MemoryConsumer
 from services.runtime.log import RAW, UNIQUE, AppendFailed, Record
 from services.runtime.records import decode_unique
@@ -178,20 +179,31 @@ def catalog_older_than_the_batch() -> AbstractContextManager[object]:
     return patch.object(SimulatedCatalogs, "current", cached)
 
 
+def promotion_that_does_not_wait_for_older_ranges() -> AbstractContextManager[object]:
+    """What was rated before a metric was made, and is counted live after the promotion of a
+    generation that has the metric, then misses it."""
+
+    async def whatever(self: Build, live: object, version: int) -> bool:
+        return True
+
+    return patch.object(Build, "counted_since", whatever)
+
+
 # The safeguard that is off, the kinds of failure that tell, and within how many seeds.
 CONTROLS: list[tuple[Switch, set[str], int]] = [
-    (claim_that_does_not_hold_its_offset, {"lost"}, 200),
-    (mark_that_is_not_checked, {"doubled"}, 200),
-    (restore_that_does_not_check_the_mark, {"doubled"}, 600),
-    (rating_that_does_not_trim, {"error"}, 200),
-    (nobody_trims, {"doubled"}, 200),
-    (projection_that_does_not_compare, {"doubled"}, 200),
-    (ack_before_the_append, {"lost"}, 200),
-    (stage_that_goes_on_after_a_failed_send, {"halted"}, 200),
+    (claim_that_does_not_hold_its_offset, {"lost"}, 1_000),
+    (mark_that_is_not_checked, {"doubled"}, 1_000),
+    (restore_that_does_not_check_the_mark, {"doubled"}, 4_000),
+    (rating_that_does_not_trim, {"error"}, 1_000),
+    (nobody_trims, {"doubled"}, 1_000),
+    (projection_that_does_not_compare, {"doubled"}, 1_000),
+    (ack_before_the_append, {"lost"}, 1_000),
+    (stage_that_goes_on_after_a_failed_send, {"halted"}, 1_000),
     # The next hop sees the hole; without its check it would be a loss.
-    (dedup_that_resumes_from_committed_offsets, {"halted"}, 200),
-    (rating_that_resumes_from_committed_offsets, {"halted"}, 200),
-    (catalog_older_than_the_batch, {"catalog"}, 200),
+    (dedup_that_resumes_from_committed_offsets, {"halted"}, 1_000),
+    (rating_that_resumes_from_committed_offsets, {"halted"}, 1_000),
+    (catalog_older_than_the_batch, {"catalog"}, 1_000),
+    (promotion_that_does_not_wait_for_older_ranges, {"older"}, 3_000),
 ]
 
 
