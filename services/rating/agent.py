@@ -4,6 +4,7 @@ Faust acks an event even when its agent raised, and its commit can step over a r
 acked; so any exception here ends the process at once, before the next ack.
 """
 
+import asyncio
 import logging
 import os
 import tempfile
@@ -54,6 +55,10 @@ def make_app(
         UNIQUE, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
     )
 
+    # Set once every partition that was given is open. Faust may deliver before that, and the step
+    # drops what is not open: it would only be rated when the next record of its partition came.
+    opened = asyncio.Event()
+
     @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
         async for event in stream.events():
@@ -61,6 +66,7 @@ def make_app(
             message = event.message
             record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
             try:
+                await opened.wait()
                 await step.process(record)
             except Exception:  # noqa: BLE001 (the process ends there)
                 _end_at_once()
@@ -78,7 +84,9 @@ def make_app(
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types
     async def resume(_app: Any, assigned: Any, **_: Any) -> None:
-        """Faust seeks to the committed offsets after this signal: make them our checkpoint."""
+        """Faust seeks to the committed offsets after this signal, or beside it: make them our
+        checkpoint."""
+        opened.clear()
         try:
             offsets = {}
             for place in sorted(place for place in assigned if place.topic == UNIQUE):
@@ -90,6 +98,7 @@ def make_app(
                 await app.consumer._commit(offsets)  # Faust offers no other way
         except Exception:  # noqa: BLE001 (the process ends there)
             _end_at_once()
+        opened.set()
         logger.info("rates partitions %s", sorted(place.partition for place in offsets))
 
     return app
