@@ -32,25 +32,7 @@ def make_app(
 ) -> Any:
     """A Faust app whose agent feeds `step`; the caller starts and stops it. `instance_id`: of a
     static member of the group (TOLLGATE_INSTANCE_ID), or None."""
-    brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
-    app = faust.App(
-        GROUP,
-        broker=brokers,
-        topic_partitions=partitions,
-        topic_disable_leader=True,
-        web_enabled=False,
-        # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
-        datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
-        store="memory://",
-        consumer_group_instance_id=instance_id,
-        consumer_auto_offset_reset="earliest",
-        broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        # Batches are large; a few of them ahead are enough and keep memory bounded.
-        stream_buffer_maxsize=32,
-        broker_max_poll_records=64,
-    )
+    app = _app(bootstrap_servers, partitions, instance_id)
     source = app.topic(
         UNIQUE, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
     )
@@ -102,6 +84,28 @@ def make_app(
         logger.info("rates partitions %s", sorted(place.partition for place in offsets))
 
     return app
+
+
+def _app(bootstrap_servers: str, partitions: int, instance_id: str | None) -> Any:
+    brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
+    return faust.App(
+        GROUP,
+        broker=brokers,
+        topic_partitions=partitions,
+        topic_disable_leader=True,
+        web_enabled=False,
+        # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
+        datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
+        store="memory://",
+        consumer_group_instance_id=instance_id,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        # Batches are large; a few of them ahead are enough and keep memory bounded.
+        stream_buffer_maxsize=32,
+        broker_max_poll_records=64,
+    )
 
 
 def _end_at_once() -> None:
