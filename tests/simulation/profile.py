@@ -33,6 +33,7 @@ _RATES = {
     "foreign_record": 0.008,
     "client_gives_up_waiting": 0.006,
     "hours_pass": 0.004,
+    "look": 0.01,  # no fault: rating looks whether its source is still the same topic
 }
 FAULTS = tuple(_RATES)
 

@@ -37,8 +37,11 @@ class Failure(Exception):
     """The run did not keep the promise; `kind` is what went wrong."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
+        super().__init__(kind, message)
         self.kind = kind
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 class Process:

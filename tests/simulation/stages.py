@@ -3,16 +3,19 @@ servers. Rating's Faust is a model of what it may do to the agent: feed it from 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
 from services.dedup.step import DedupStep
+from services.domain.chain import ChainBroken
 from services.gateway.app import IngestApp
 from services.gateway.sink_kafka import KafkaEventSink
 from services.projector.step import ProjectorStep
 from services.rating.step import RatingStep
 from services.replay.generations_memory import MemoryGenerationProjection
+from services.runtime.consumer import OffsetsGone
 from services.runtime.log import RATED, RAW, UNIQUE, Record
 from services.runtime.records import instant_of
 from services.runtime.worker import Worker
@@ -25,6 +28,8 @@ from tests.simulation.servers import (
     SimulatedLog,
     SimulatedProjection,
 )
+
+logger = logging.getLogger("services.rating.agent")  # whose part Faust's model has
 
 BODY_BYTES_MAX = 100_000
 TOKEN = "t"
@@ -149,11 +154,13 @@ class Faust:
         self._step = step
         self._scheduler = consumer.process.scheduler
         self._buffer: deque[Record] = deque()
+        self._looked_last = False
 
     async def run(self) -> None:
         """Feed the agent, one record at a time, until it raises."""
         await self._consumer.start(self)
         self._consumer.process.run(self._read_ahead())
+        self._consumer.process.run(self._look())
         while True:
             await self._scheduler.point("agent", ready=lambda: bool(self._buffer))
             await self._step.process(self._buffer.popleft())
@@ -161,8 +168,23 @@ class Faust:
     async def _read_ahead(self) -> None:
         while True:
             await self._scheduler.point("reads", ready=lambda: len(self._buffer) < BUFFERED_MAX)
-            polled = await self._consumer.poll(BUFFERED_MAX)
+            try:
+                polled = await self._consumer.poll(BUFFERED_MAX)
+            except OffsetsGone as gone:
+                for partition in gone.offsets:
+                    self._consumer.seek(partition, 0)  # Faust begins at the earliest by itself
+                continue
             self._buffer.extend(record for batch in polled.values() for record in batch)
+
+    async def _look(self) -> None:
+        """As the agent's timer; in the calm it goes off once more, when all else has ended."""
+        while True:
+            await self._scheduler.point("looks", ready=self._may_look)
+            self._looked_last = self._scheduler.calm
+            await self._step.check_sources()
+
+    def _may_look(self) -> bool:
+        return self._scheduler.chance("look") or (self._scheduler.calm and not self._looked_last)
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Faust drops what it read ahead, but for what is on its way to the agent."""
@@ -172,7 +194,11 @@ class Faust:
     async def assigned(self, partitions: Sequence[int]) -> None:
         """As the agent's `resume`: any exception ends the process."""
         for partition in partitions:
-            offset = await self._step.open(partition)
+            try:
+                offset = await self._step.open(partition)
+            except ChainBroken as broken:
+                logger.error("%s", broken)
+                continue
             if self._scheduler.chance("redelivery"):
                 # Not past the last record: until another came, nobody would look back.
                 last = self._consumer.end(partition) - 1

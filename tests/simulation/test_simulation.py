@@ -2,6 +2,7 @@
 once, everything else at most once, and every aggregate is the oracle's.
 """
 
+import pickle
 import subprocess
 import sys
 from hashlib import sha256
@@ -11,6 +12,7 @@ import pytest
 from tests.simulation.profile import FAULTS
 from tests.simulation.run import explained, processes_here, run_many
 from tests.simulation.simulation import Outcome, simulate
+from tests.simulation.test_controls import mark_that_is_not_checked
 
 SEEDS = 2_400
 BLOCK = 600  # seeds a test, so that each is done in moments
@@ -35,6 +37,15 @@ def digest(outcome: Outcome) -> str:
 @pytest.mark.parametrize("seed", [7, 8, 9])
 def test_a_seed_gives_the_same_run_every_time(seed: int) -> None:
     assert digest(simulate(seed)) == digest(simulate(seed))
+
+
+def test_a_failure_in_another_process_is_told_with_its_seed_and_trace() -> None:
+    with mark_that_is_not_checked():
+        failed = next(each for each in map(simulate, range(200)) if each.failure is not None)
+    told = explained(pickle.loads(pickle.dumps(failed)))
+    assert str(failed.failure) in told
+    assert failed.trace[-1] in told
+    assert f"make simulate SEED={failed.seed}" in told
 
 
 def test_a_seed_gives_the_same_run_in_another_process() -> None:
