@@ -40,14 +40,14 @@ class DedupStep:
         ChainBroken when usage.raw cannot be read on from there, or the checkpoint is gone."""
         # The output first: whoever still writes it must not get ahead of the bounds read here.
         last = await last_unique(self._log, partition)
+        bounds = await self._log.bounds(RAW, partition)
         if last is None:
             await check_unwritten(self._log, UNIQUE, partition)
-            chain_start = next_offset = (await self._log.bounds(RAW, partition))[0]
+            chain_start = next_offset = bounds[0]
             # What an index says of a chain that has not begun is about a log that is no more.
             await self._index.forget(partition)
         else:
             chain_start, next_offset = -1, last.last + 1
-            bounds = await self._log.bounds(RAW, partition)
             check_position(RAW, partition, next_offset, bounds, Unit.RAW_OFFSET)
             await self._check_same_log(partition, last, start=bounds[0])
         judge = RangeJudge(

@@ -263,7 +263,8 @@ def _counter_problems(held: Projected) -> Iterator[Found]:
             f" counted {held.unmatched} are unmatched: no events make these numbers",
             "somebody changed projection_position; restore it, or replay and promote",
         )
-    # By dedup: each its own row. By rating: only where every metric that matched refused.
+    # By dedup: each is rejected. By metrics: only where no other metric counted the event, which
+    # the rows do not tell, so these are bounds; a deep verify knows by metric and reason.
     least, most = held.refused_by_dedup, held.refused_by_dedup + held.refused_by_metrics
     if not least <= held.rejected <= most or held.refused_outside:
         yield (

@@ -16,6 +16,7 @@ from services.ops.verify_fold import CannotFold
 from services.ops.verify_show import as_text, deep_as_text, deep_document
 from services.runtime.conservation import Report, as_document, read_projected, report_of
 from services.runtime.json import encode_json
+from services.runtime.log import OffsetGone
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.postgres import DATABASE_AWAY, connect
 from services.runtime.records import UnknownFormat
@@ -84,6 +85,9 @@ def main(argv: list[str]) -> int:
         verified = asyncio.run(verify(settings, deep=arguments.deep))
     except (KafkaError, *DATABASE_AWAY) as error:
         sys.stderr.write(f"nothing was verified, a server cannot be reached: {error!r}\n")
+        return UNKNOWN
+    except OffsetGone as gone:
+        sys.stderr.write(f"nothing was verified: {gone}, since a moment ago; look again\n")
         return UNKNOWN
     except UnknownFormat as foreign:
         sys.stderr.write(f"nothing was verified: {foreign}; the topics may be mixed up\n")

@@ -5,26 +5,14 @@ Within the caller's snapshot; decides nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from services.domain.meter import Aggregation
-from services.domain.money import CreditType
-from services.domain.plan import Charge, Plan, RoundingBehavior, Tier, UnitConversion
 from services.domain.reference.bill import Span
-from services.runtime.json import decode_json
+from services.runtime.plan_rows import PlanShelf
 
-_PLANS = """
-SELECT p.id, p.name, t.id AS unit_id, t.name AS unit_name, t.decimal_places
-FROM plan p JOIN credit_type t ON t.id = p.credit_type_id
-"""
-_CHARGES = """
-SELECT id, plan_id, name, product_id, product_name, billable_metric_id, prices, unit_conversion
-FROM charge ORDER BY plan_id, position
-"""
 _SPANS = """
 SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before
 FROM customer_plan c JOIN customer u ON u.id = c.customer_id WHERE u.archived_at IS NULL
@@ -48,11 +36,11 @@ class Billing:
 
 async def read_billing(connection: asyncpg.Connection) -> Billing:
     """As of the connection's snapshot."""
-    plans = await _plans(connection)
     references: dict[UUID, set[str]] = {}
     for row in await connection.fetch("SELECT reference, customer_id FROM customer_reference"):
         references.setdefault(row["customer_id"], set()).add(row["reference"])
     rows = await connection.fetch(_SPANS)
+    plans = await PlanShelf().get(connection, {row["plan_id"] for row in rows})
     metrics = await connection.fetch("SELECT id, aggregation_type FROM billable_metric")
     return Billing(
         spans={
@@ -73,42 +61,3 @@ async def read_billing(connection: asyncpg.Connection) -> Billing:
 
 def _utc(instant: datetime | None) -> datetime | None:
     return None if instant is None else instant.astimezone(UTC)
-
-
-async def _plans(connection: asyncpg.Connection) -> dict[UUID, Plan]:
-    charges: dict[UUID, list[Charge]] = {}
-    for row in await connection.fetch(_CHARGES):
-        charges.setdefault(row["plan_id"], []).append(_charge(row))
-    return {
-        row["id"]: Plan(
-            row["id"],
-            row["name"],
-            CreditType(row["unit_id"], row["unit_name"], row["decimal_places"]),
-            tuple(charges.get(row["id"], ())),
-        )
-        for row in await connection.fetch(_PLANS)
-    }
-
-
-def _charge(row: asyncpg.Record) -> Charge:
-    tiers = [
-        Tier(Decimal(price["tier"]), Decimal(price["value"]))
-        for price in decode_json(row["prices"])
-    ]
-    stored = row["unit_conversion"]
-    return Charge(
-        row["id"],
-        row["name"],
-        row["product_id"],
-        row["product_name"],
-        row["billable_metric_id"],
-        tuple(tiers),
-        None if stored is None else _conversion(decode_json(stored)),
-    )
-
-
-def _conversion(stored: dict[str, Any]) -> UnitConversion:
-    rounding = stored.get("rounding_behavior")
-    return UnitConversion(
-        Decimal(stored["division_factor"]), RoundingBehavior(rounding) if rounding else None
-    )

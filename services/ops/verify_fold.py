@@ -13,7 +13,7 @@ from services.domain.meter import BillableMetric
 from services.domain.reference.fold import Fate, PartitionFold, RawRecord, Totals
 from services.domain.reference.usage import Usage
 from services.domain.rejection import Reason
-from services.runtime.log import RATED, RAW, UNIQUE, Log
+from services.runtime.log import RATED, RAW, UNIQUE, Log, OffsetGone
 from services.runtime.metric_rows import CatalogHistory
 from services.runtime.records import UniqueBatch, decode_rated, decode_unique
 
@@ -85,13 +85,17 @@ async def fold_partition(
     start, _ = await log.bounds(RAW, partition)
     if start <= projected.first_raw:
         into.sources[partition] = f"{RAW} from {projected.first_raw}, dedup checked"
-        await _fold_raw(log, fold, projected, into)
+        source = _fold_raw(log, fold, projected, into)
     else:
         into.sources[partition] = (
             f"{UNIQUE}, dedup taken as it was: {RAW} begins at {start}, after the chain, which"
             f" begins at {projected.first_raw}"
         )
-        await _fold_unique(log, fold, projected, into)
+        source = _fold_unique(log, fold, projected, into)
+    try:
+        await source
+    except OffsetGone as gone:
+        raise CannotFold(str(gone)) from gone
 
 
 async def _segments(

@@ -15,9 +15,9 @@ import asyncpg
 from services.domain.period import Period, month_start, monthly_period, next_month
 from services.domain.plan import Plan
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
-from services.projector.plans_postgres import PlanShelf
 from services.projector.projection_postgres import LIVE_HELD
 from services.projector.quantities_postgres import read_quantities
+from services.runtime.plan_rows import PlanShelf
 
 _TAKE = """
 DELETE FROM stale_draft WHERE id IN

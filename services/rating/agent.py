@@ -4,6 +4,7 @@ Faust acks an event even when its agent raised, and its commit can step over a r
 acked; so any exception here ends the process at once, before the next ack.
 """
 
+import asyncio
 import logging
 import os
 import tempfile
@@ -31,28 +32,14 @@ def make_app(
 ) -> Any:
     """A Faust app whose agent feeds `step`; the caller starts and stops it. `instance_id`: of a
     static member of the group (TOLLGATE_INSTANCE_ID), or None."""
-    brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
-    app = faust.App(
-        GROUP,
-        broker=brokers,
-        topic_partitions=partitions,
-        topic_disable_leader=True,
-        web_enabled=False,
-        # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
-        datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
-        store="memory://",
-        consumer_group_instance_id=instance_id,
-        consumer_auto_offset_reset="earliest",
-        broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        # Batches are large; a few of them ahead are enough and keep memory bounded.
-        stream_buffer_maxsize=32,
-        broker_max_poll_records=64,
-    )
+    app = _app(bootstrap_servers, partitions, instance_id)
     source = app.topic(
         UNIQUE, value_type=bytes, key_type=bytes, value_serializer="raw", key_serializer="raw"
     )
+
+    # Set once every partition that was given is open. Faust may deliver before that, and the step
+    # drops what is not open: it would only be rated when the next record of its partition came.
+    opened = asyncio.Event()
 
     @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
@@ -61,6 +48,7 @@ def make_app(
             message = event.message
             record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
             try:
+                await opened.wait()
                 await step.process(record)
             except Exception:  # noqa: BLE001 (the process ends there)
                 _end_at_once()
@@ -78,7 +66,9 @@ def make_app(
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # no types
     async def resume(_app: Any, assigned: Any, **_: Any) -> None:
-        """Faust seeks to the committed offsets after this signal: make them our checkpoint."""
+        """Faust seeks to the committed offsets after this signal, or beside it: make them our
+        checkpoint."""
+        opened.clear()
         try:
             offsets = {}
             for place in sorted(place for place in assigned if place.topic == UNIQUE):
@@ -90,9 +80,32 @@ def make_app(
                 await app.consumer._commit(offsets)  # Faust offers no other way
         except Exception:  # noqa: BLE001 (the process ends there)
             _end_at_once()
+        opened.set()
         logger.info("rates partitions %s", sorted(place.partition for place in offsets))
 
     return app
+
+
+def _app(bootstrap_servers: str, partitions: int, instance_id: str | None) -> Any:
+    brokers = ";".join(f"kafka://{server.strip()}" for server in bootstrap_servers.split(","))
+    return faust.App(
+        GROUP,
+        broker=brokers,
+        topic_partitions=partitions,
+        topic_disable_leader=True,
+        web_enabled=False,
+        # Faust makes this folder; nothing is ever kept in it. One for each user of the machine.
+        datadir=Path(tempfile.gettempdir()) / f"tollgate-rating-{os.getuid()}",
+        store="memory://",
+        consumer_group_instance_id=instance_id,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        # Batches are large; a few of them ahead are enough and keep memory bounded.
+        stream_buffer_maxsize=32,
+        broker_max_poll_records=64,
+    )
 
 
 def _end_at_once() -> None:

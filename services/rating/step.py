@@ -5,8 +5,9 @@ Order of effects: 1. trim what was rated before; 2. take the catalog as it is no
 itself and reads what is missing, so nothing depends on committed offsets.
 """
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.domain.catalog import Catalog
 from services.domain.chain import ChainBroken, Gap, Range, Repeat, Unit, check_position, link
@@ -26,6 +27,8 @@ class _Partition:
     next_source: int  # where to go on in usage.unique; never moves back
     source_last: int  # last raw offset of the record before next_source
     newest: int  # offset of the record that came last, to see when the reader goes back
+    looked_at: int = -1  # next_source at the last look
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class RatingStep:
@@ -53,25 +56,34 @@ class RatingStep:
         self._partitions[partition] = state
         return state.next_source
 
-    async def _check_source(self, partition: int, state: _Partition) -> None:
-        """Whether usage.unique is still the topic that was read up to `next_source`."""
+    async def _check_source(self, partition: int, state: _Partition) -> int:
+        """Whether usage.unique is still the topic that was read up to `next_source`; its end."""
         position, source_last = state.next_source, state.source_last  # it may go on meanwhile
         start, end = await self._log.bounds(UNIQUE, partition)
         check_position(UNIQUE, partition, position, (start, end), Unit.OFFSET)
         if position <= start:
-            return  # nothing was read, or what was read is gone and nothing is missing
+            return end  # nothing was read, or what was read is gone and nothing is missing
         [before, *_] = await self._log.read(UNIQUE, partition, position - 1)
         if decode_unique(before.value, _place(before)).last != source_last:
             raise ChainBroken(
                 UNIQUE, partition, position, before.offset, unit=Unit.OFFSET, made_anew=True
             )
+        return end
 
     async def check_sources(self) -> None:
         """Look whether each open partition of usage.unique is still the topic that was read, and
-        halt those that are not: a reader that drops what is behind it would never show it."""
+        halt those that are not: a reader that drops what is behind it would never show it. What
+        has waited since the last look is rated: its reader may have stepped over it."""
         for partition, state in list(self._partitions.items()):
+            if state.busy.locked():
+                continue
             try:
-                await self._check_source(partition, state)
+                async with state.busy:
+                    end = await self._check_source(partition, state)
+                    if state.looked_at == state.next_source < end:
+                        logger.warning("%s[%d] was not delivered up to %d", UNIQUE, partition, end)
+                        await self._read_up(state, partition, end)
+                    state.looked_at = state.next_source
             except ChainBroken as broken:
                 self._halt(partition, state, broken)
 
@@ -92,7 +104,8 @@ class RatingStep:
         if state is None:
             return
         try:
-            await self._take(state, record)
+            async with state.busy:
+                await self._take(state, record)
         except ChainBroken as broken:
             self._halt(record.partition, state, broken)
 
@@ -100,7 +113,7 @@ class RatingStep:
         went_back = record.offset <= state.newest
         state.newest = record.offset
         if record.offset >= state.next_source:
-            await self._catch_up(state, record)
+            await self._read_up(state, record.partition, record.offset)
             await self._rate(state, record)
         elif went_back:
             # Behind us is what was rated, as long as it is the same topic. Faust also goes back to
@@ -108,16 +121,16 @@ class RatingStep:
             # looks like a repeat may be new.
             await self._check_source(record.partition, state)
 
-    async def _catch_up(self, state: _Partition, record: Record) -> None:
-        """Rate what stands between the checkpoint and this record."""
-        while state.next_source < record.offset:
+    async def _read_up(self, state: _Partition, partition: int, end: int) -> None:
+        """Rate what stands between the checkpoint and the offset `end`, exclusive."""
+        while state.next_source < end:
             try:
-                missed = await self._log.read(UNIQUE, record.partition, state.next_source)
+                missed = await self._log.read(UNIQUE, partition, state.next_source)
             except OffsetGone as gone:
                 raise ChainBroken(
-                    UNIQUE, record.partition, gone.offset, gone.start, unit=Unit.OFFSET
+                    UNIQUE, partition, gone.offset, gone.start, unit=Unit.OFFSET
                 ) from gone
-            earlier = [found for found in missed if found.offset < record.offset]
+            earlier = [found for found in missed if found.offset < end]
             if not earlier:
                 return  # the chain of raw offsets tells whether anything is missing
             for found in earlier:

@@ -11,11 +11,11 @@ from uuid import UUID
 import asyncpg
 
 from services.domain.period import month_start
-from services.projector.plans_postgres import PlanShelf
 from services.replay.compare import Document, InvoiceDifference, change, differing_lines
 from services.replay.drafts_postgres import documents
 from services.replay.targets_postgres import read_targets
 from services.runtime.json import decode_json
+from services.runtime.plan_rows import PlanShelf
 
 _FATES = """
 SELECT coalesce(sum(counted), 0)::bigint AS counted,

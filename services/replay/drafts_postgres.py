@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from services.projector.plans_postgres import PlanShelf
 from services.projector.pricer import price
 from services.projector.quantities_postgres import read_quantities
 from services.replay.targets_postgres import Target, read_targets
+from services.runtime.plan_rows import PlanShelf
 
 # Drafts priced and written by one statement.
 CHUNK = 1_000

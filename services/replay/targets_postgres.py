@@ -12,7 +12,7 @@ import asyncpg
 from services.domain.period import Period, month_start, monthly_period
 from services.projector.drafts import StaleDraft
 from services.projector.drafts_postgres import draft_of
-from services.projector.plans_postgres import PlanShelf
+from services.runtime.plan_rows import PlanShelf
 
 _TARGETS = """
 WITH used AS (

@@ -10,6 +10,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.runtime.conservation import Report, read_projected, report_of
+from services.runtime.log import OffsetGone
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.settings import Settings
 
@@ -52,6 +53,8 @@ class LiveReports:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
                     log = await self._connected()
                     return await report_of(log, generation, projected, self._settings.partitions)
+            except OffsetGone as gone:  # retention took it while it was looked at
+                raise LogAway(str(gone)) from gone
             except (KafkaError, TimeoutError, OSError) as error:
                 await self._disconnect()
                 raise LogAway(repr(error)) from error

@@ -43,6 +43,15 @@ _SETTINGS = {
     "log_destination": "stderr",
     "logging_collector": "off",
 }
+# What a server says that is being started, or that was killed in the middle of letting us in.
+_NOT_YET = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
 
 
 @dataclass(frozen=True)
@@ -161,13 +170,14 @@ class PostgresServer:
 
     async def _lets_us_in(self) -> bool:
         try:
-            connection = await self._connect(DATABASE)
-        except asyncpg.InvalidCatalogNameError:
-            await self._make_database()
-            return True
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError):
+            try:
+                connection = await self._connect(DATABASE)
+            except asyncpg.InvalidCatalogNameError:
+                await self._make_database()
+                return True
+            await connection.close()
+        except _NOT_YET:
             return False
-        await connection.close()
         return True
 
     async def _make_database(self) -> None:

@@ -27,17 +27,27 @@ def running(data_dir: Path, **environ: str) -> Iterator[Tollgate]:
     output = data_dir / "up.out"
     with (
         output.open("wb") as lines,
-        subprocess.Popen(command, stdout=lines, env={**environment, **environ}) as up,
+        subprocess.Popen(command, stdout=lines, stderr=lines, env={**environment, **environ}) as up,
     ):
         try:
             _wait_ready(up, output)
             yield Tollgate(data_dir)
         except BaseException:
-            up.kill()  # its children go with it
+            _end(up)
+            print(output.read_text()[-5_000:])  # it may say what was wrong with itself
             raise
         up.terminate()
         assert up.wait(STOP_S_MAX) == 0, output.read_text()
         assert not (data_dir / "run.json").exists()
+
+
+def _end(up: "subprocess.Popen[bytes]") -> None:
+    """In order, if it can; its children go with it in any case."""
+    up.terminate()
+    try:
+        up.wait(STOP_S_MAX)
+    except subprocess.TimeoutExpired:
+        up.kill()
 
 
 def _wait_ready(up: "subprocess.Popen[bytes]", output: Path) -> None:

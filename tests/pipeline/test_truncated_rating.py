@@ -108,9 +108,37 @@ def test_looking_at_healthy_sources_halts_nothing(caplog: pytest.LogCaptureFixtu
         await pipeline.rating.check_sources()
         post(pipeline, 4, 5)
         await drive(pipeline, "dedup")
-        await rate(pipeline, 0, 2)
+        for partition in range(PARTITIONS):
+            await rate(pipeline, partition, 2)
         await pipeline.rating.check_sources()
 
     asyncio.run(scenario())
     assert caplog.text == ""
     assert last_rated_of(pipeline, 0) == 5
+
+
+def test_what_is_not_delivered_is_rated_at_the_second_look(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Faust may step over records; without another one of the partition nobody would notice."""
+    pipeline = two_ranges()
+
+    async def scenario() -> None:
+        for partition in range(PARTITIONS):
+            await pipeline.rating.open(partition)
+        await pipeline.rating.check_sources()
+        post(pipeline, 4, 5)
+        await drive(pipeline, "dedup")
+        await rate(pipeline, 1, 2)
+        await pipeline.rating.check_sources()
+        assert last_rated_of(pipeline, 0) == 5
+        post(pipeline, 6, 7)
+        await drive(pipeline, "dedup")
+        for offset in (2, 3):  # delivered after all
+            for partition in range(PARTITIONS):
+                await rate(pipeline, partition, offset)
+
+    asyncio.run(scenario())
+    assert "usage.unique[0] was not delivered up to 3" in caplog.text
+    assert "usage.unique[1]" not in caplog.text
+    assert last_rated_of(pipeline, 0) == last_rated_of(pipeline, 1) == 7

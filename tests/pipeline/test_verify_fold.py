@@ -15,7 +15,7 @@ from services.runtime.log import RATED, RAW, UNIQUE
 from services.runtime.metric_rows import CatalogHistory, DatedMetric
 from tests.domain.reference_cases import EVERY_KIND, as_usage
 from tests.pipeline.harness import PARTITIONS, Pipeline, event
-from tests.pipeline.test_conservation import RawRow, TrimmedLog, rows_of
+from tests.pipeline.test_conservation import RawRow, rows_of
 
 # Metric 0 is there from the start and archived at version 2, where the others begin.
 HISTORY = CatalogHistory(
@@ -30,7 +30,7 @@ HISTORY = CatalogHistory(
 def traffic() -> Pipeline:
     """Every fate under two catalogs; the last range is not projected yet."""
     first, *others = EVERY_KIND
-    pipeline = Pipeline(log=TrimmedLog(), catalogs=MemoryCatalogSource(Catalog(1, (first,))))
+    pipeline = Pipeline(catalogs=MemoryCatalogSource(Catalog(1, (first,))))
 
     async def drive() -> None:
         for version, metrics in ((1, [first]), (2, others)):
@@ -73,9 +73,8 @@ def trimmed(topic: str, offset: int) -> Callable[[Pipeline], None]:
     """Retention took the beginning of a topic."""
 
     def tamper(pipeline: Pipeline) -> None:
-        assert isinstance(pipeline.log, TrimmedLog)
         for partition in range(PARTITIONS):
-            pipeline.log.starts[topic, partition] = offset
+            pipeline.log.truncate(topic, partition, offset)
 
     return tamper
 
@@ -144,10 +143,13 @@ def test_a_log_that_lacks_something_is_not_folded(
     assert what in str(refused.value)
 
 
-def test_usage_unique_that_lacks_something_is_not_folded() -> None:
+@pytest.mark.parametrize("tamper", [drop(UNIQUE), trimmed(UNIQUE, 1)])
+def test_usage_unique_that_lacks_something_is_not_folded(
+    tamper: Callable[[Pipeline], None],
+) -> None:
     pipeline = traffic()
     rows = rows_of(pipeline)
     trimmed(RAW, 3)(pipeline)
-    drop(UNIQUE)(pipeline)
+    tamper(pipeline)
     with pytest.raises(CannotFold, match=r"usage\.unique"):
         fold(pipeline, rows)

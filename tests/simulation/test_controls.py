@@ -161,12 +161,15 @@ def dedup_that_resumes_from_committed_offsets() -> Iterator[None]:
 def rating_that_resumes_from_committed_offsets() -> AbstractContextManager[object]:
     """Where Faust begins to read is then where rating goes on, whatever lies between."""
 
+    take = RatingStep._take
+
     async def trusting(self: RatingStep, state: Any, record: Record) -> None:
         if record.offset > state.next_source:
             state.next_raw = decode_unique(record.value, UNIQUE).first
             state.next_source = record.offset
+        await take(self, state, record)
 
-    return patch.object(RatingStep, "_catch_up", trusting)
+    return patch.object(RatingStep, "_take", trusting)
 
 
 def catalog_older_than_the_batch() -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""Plans read from PostgreSQL for pricing. A plan never changes once made, so it is kept."""
+"""Plans as PostgreSQL holds them. A plan never changes once made, so it is kept. Reads only."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
