@@ -7,7 +7,7 @@ from services.dedup.index import Behind, Claim, SeenIndex
 from services.domain.chain import ChainBroken, Range, Unit
 from services.domain.dedup import digest_of, fingerprint_of
 from services.runtime.events import decode_event
-from services.runtime.log import UNIQUE, Log, OffsetGone, Record
+from services.runtime.log import UNIQUE, Log, OffsetGone
 from services.runtime.records import UniqueBatch, decode_unique
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ async def _restore(
     known = oldest_offset - 1 if mark is None else mark
     await _check_reach(log, partition, known)
     anew = mark is None
+    next_raw = None if mark is None else mark + 1
     count = 0
     reached: UniqueBatch | None = None
     async for batch in _batches(log, partition, await _first_after(log, partition, known)):
@@ -43,6 +44,9 @@ async def _restore(
             reached = batch
         if batch.last <= known:
             continue
+        if next_raw is not None and batch.first > next_raw:
+            raise ChainBroken(UNIQUE, partition, next_raw, batch.first)
+        next_raw = max(batch.last + 1, next_raw or 0)
         claims = _claims_of(batch)
         if await _put_back(index, batch, claims, anew=anew):
             return
@@ -116,8 +120,10 @@ async def _first_after(log: Log, partition: int, known: int) -> int:
 
 
 async def _batch_at(log: Log, partition: int, offset: int) -> UniqueBatch:
-    record: Record = (await log.read(UNIQUE, partition, offset))[0]
-    return decode_unique(record.value, f"{UNIQUE}[{partition}]@{offset}")
+    records = await log.read(UNIQUE, partition, offset)
+    if not records:  # the end was lost since the bounds were read
+        raise ChainBroken(UNIQUE, partition, offset + 1, offset, unit=Unit.OFFSET)
+    return decode_unique(records[0].value, f"{UNIQUE}[{partition}]@{offset}")
 
 
 def _claims_of(batch: UniqueBatch) -> list[Claim]:

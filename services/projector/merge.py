@@ -25,9 +25,10 @@ def merge_range(
         return next_raw
     if isinstance(step, Gap):
         raise ChainBroken(RATED, batch.partition, step.expected, step.found)
-    # Two raters cut the same prefix of usage.unique at the same offsets so a
-    # range is new as a whole or not at all.
-    assert step.range == arrived, f"{RATED}[{batch.partition}]@{offset} overlaps"
+    if step.range != arrived:
+        # Two raters cut the same prefix of usage.unique at the same offsets (DESIGN section 2), so
+        # a range is new as a whole or not at all, unless usage.unique lost what one of them read.
+        raise ChainBroken(RATED, batch.partition, step.range.first, batch.first, made_anew=True)
     _take(flush, position, batch, offset)
     return batch.last + 1
 

@@ -97,6 +97,7 @@ class SimulatedGenerations:
         transaction = self._generations.hold_live()
         holder = at_once(transaction.__aenter__())
         self._holding = transaction
+        rated_ends = self._servers.rated_ends()
         try:
             yield holder
             await self._scheduler.point("commit swap")
@@ -108,7 +109,7 @@ class SimulatedGenerations:
         lost_answer = self._scheduler.chance("unknown")
         self._holding = None
         at_once(transaction.__aexit__(None, None, None))
-        self._servers.note_promotion()
+        self._servers.note_promotion(rated_ends)
         await self._scheduler.point("commit swap done")
         if lost_answer:
             raise ConnectionError("commit swap")

@@ -76,13 +76,17 @@ class Servers:
             if name not in kept and dated.archived_version is None:
                 self._dated[name] = replace(dated, archived_version=catalog.version)
 
-    def note_promotion(self) -> None:
-        """How far usage.rated reached when the live generation was swapped."""
-        self._rated_ends = {
+    def rated_ends(self) -> dict[int, int]:
+        """How far usage.rated reaches, by partition."""
+        return {
             partition: len(records)
             for (topic, partition), records in self.log.partitions.items()
             if topic == RATED
         }
+
+    def note_promotion(self, rated_ends: dict[int, int]) -> None:
+        """How far usage.rated reached when the live generation that was swapped was held."""
+        self._rated_ends = rated_ends
 
     def note_live_count(self, flush: Flush) -> None:
         """Which raw offsets the live count added, and to which generation."""
@@ -140,7 +144,10 @@ class SimulatedLog:
         start, end = await self.bounds(topic, partition)
         if end == start:
             return None
-        return (await self.read(topic, partition, end - 1))[-1]
+        records = await self.read(topic, partition, end - 1)
+        if not records:  # lost meanwhile
+            raise ConnectionError(topic)
+        return records[-1]
 
     async def read(self, topic: str, partition: int, offset: int) -> list[Record]:
         """See Log."""

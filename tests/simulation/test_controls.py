@@ -5,6 +5,7 @@ absence nothing notices would be untested, or unneeded.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from services.replay.build import Build
 from services.runtime.consumer_memory import MemoryConsumer
 from services.runtime.log import RAW, UNIQUE, AppendFailed, Record
 from services.runtime.records import decode_unique
+from tests.simulation.profile import Profile, draw_profile
 from tests.simulation.servers import SimulatedCatalogs, SimulatedLog
 from tests.simulation.simulation import simulate
 
@@ -79,13 +81,13 @@ def untrimmed(next_offset: int | None, arrived: Range) -> Link:
 
 
 def rating_that_does_not_trim() -> AbstractContextManager[object]:
-    """What overlaps is then rated twice; the projector's own assertion is what says so."""
+    """What overlaps is then rated twice; the projector does not take it."""
     return patch.object(rating_step, "link", untrimmed)
 
 
 @contextmanager
 def nobody_trims() -> Iterator[None]:
-    """The same, with the projector's assertion off, too: then events are counted twice."""
+    """The same, with the projector's check off, too: then events are counted twice."""
     with (
         patch.object(rating_step, "link", untrimmed),
         patch.object(merge, "link", untrimmed),
@@ -182,14 +184,25 @@ def catalog_older_than_the_batch() -> AbstractContextManager[object]:
     return patch.object(SimulatedCatalogs, "current", cached)
 
 
-def promotion_that_does_not_wait_for_older_ranges() -> AbstractContextManager[object]:
+@contextmanager
+def promotion_that_does_not_wait_for_older_ranges() -> Iterator[None]:
     """What was rated before a metric was made, and is counted live after the promotion of a
-    generation that has the metric, then misses it."""
+    generation that has the metric, then misses it. Seen where much is promoted and changed."""
 
     async def whatever(self: Build, live: object, version: int) -> bool:
         return True
 
-    return patch.object(Build, "counted_since", whatever)
+    def busy(rng: Random) -> Profile:
+        profile = draw_profile(rng)
+        profile.workers["operator"] = 2
+        profile.rates["catalog_change"] = 0.05
+        return profile
+
+    with (
+        patch.object(Build, "counted_since", whatever),
+        patch("tests.simulation.simulation.draw_profile", busy),
+    ):
+        yield
 
 
 # The safeguard that is off, the kinds of failure that tell, and within how many seeds.
@@ -197,7 +210,7 @@ CONTROLS: list[tuple[Switch, set[str], int]] = [
     (claim_that_does_not_hold_its_offset, {"lost"}, 1_000),
     (mark_that_is_not_checked, {"doubled"}, 1_000),
     (restore_that_does_not_check_the_mark, {"doubled"}, 4_000),
-    (rating_that_does_not_trim, {"error"}, 1_000),
+    (rating_that_does_not_trim, {"halted"}, 1_000),
     (nobody_trims, {"doubled"}, 1_000),
     (projection_that_does_not_compare, {"doubled"}, 1_000),
     (ack_before_the_append, {"lost"}, 1_000),
