@@ -70,7 +70,10 @@ class DedupStep:
         """
         if last.last < start:
             return  # retention took it, and nothing is missing
-        [record, *_] = await self._log.read(RAW, partition, last.last)
+        records = await self._log.read(RAW, partition, last.last)
+        if not records:  # the end was lost since the bounds were read
+            raise ChainBroken(RAW, partition, last.last + 1, last.last)
+        record = records[0]
         if record.timestamp_ms != last.ingested_to_ms:
             raise ChainBroken(RAW, partition, last.last + 1, record.offset, made_anew=True)
 

@@ -66,7 +66,10 @@ class RatingStep:
         check_position(UNIQUE, partition, position, (start, end), Unit.OFFSET)
         if position <= start:
             return end  # nothing was read, or what was read is gone and nothing is missing
-        [before, *_] = await self._log.read(UNIQUE, partition, position - 1)
+        records = await self._log.read(UNIQUE, partition, position - 1)
+        if not records:  # the end was lost since the bounds were read
+            raise ChainBroken(UNIQUE, partition, position, position - 1, unit=Unit.OFFSET)
+        before = records[0]
         batch = decode_unique(before.value, _place(before))
         if (batch.last, batch.ingested_to_ms) != source:
             raise ChainBroken(

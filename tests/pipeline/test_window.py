@@ -236,3 +236,12 @@ def test_an_index_that_knows_nothing_is_not_restored_from_beyond_a_gap() -> None
     dedup.post(41 * DAY_MS, "day 7")
     [broken] = dedup.work()
     assert (broken.topic, broken.found) == (UNIQUE, 8)
+
+
+def test_an_index_lost_when_every_id_has_left_the_window_goes_on() -> None:
+    """Nothing is put back, but the index learns how far the log was judged."""
+    dedup = Dedup()
+    days(dedup, 3)
+    dedup.lose_index()
+    assert dedup.take(60 * DAY_MS, "day 2")
+    assert not dedup.take(60 * DAY_MS, "day 2")
