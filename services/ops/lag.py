@@ -18,6 +18,7 @@ from services.runtime.ends import stage_ends
 from services.runtime.json import encode_json
 from services.runtime.log import RAW, Log, OffsetGone
 from services.runtime.log_kafka import KafkaLog
+from services.runtime.partitions_kafka import WrongPartitions, check_partitions
 from services.runtime.postgres import DATABASE_AWAY, connect
 from services.runtime.run_file import environment_of
 from services.runtime.settings import Settings, settings_or_exit
@@ -128,6 +129,7 @@ async def _positions(connection: asyncpg.Connection) -> dict[int, int]:
 
 
 async def _show(settings: Settings, *, json: bool, watch: bool) -> None:
+    await check_partitions(settings.kafka_bootstrap_servers, settings.partitions)
     while True:
         lags = await measure(settings)
         if watch and not json:
@@ -151,6 +153,9 @@ def main(argv: list[str]) -> int:
         asyncio.run(_show(settings, json=arguments.json, watch=arguments.watch))
     except (KafkaError, *DATABASE_AWAY) as error:
         sys.stderr.write(f"the lag cannot be read: {error!r}\n")
+        return 1
+    except WrongPartitions as wrong:
+        sys.stderr.write(f"the lag cannot be read: {wrong}\n")
         return 1
     except KeyboardInterrupt:
         return 0

@@ -18,6 +18,7 @@ from services.runtime.conservation import Report, as_document, read_projected, r
 from services.runtime.json import encode_json
 from services.runtime.log import OffsetGone
 from services.runtime.log_kafka import KafkaLog
+from services.runtime.partitions_kafka import WrongPartitions, check_partitions
 from services.runtime.postgres import DATABASE_AWAY, connect
 from services.runtime.records import UnknownFormat
 from services.runtime.run_file import environment_of
@@ -43,7 +44,8 @@ class Verified:
 
 
 async def verify(settings: Settings, *, deep: bool) -> Verified:
-    """Connect, look once, disconnect; raises what the servers raise."""
+    """Connect, look once, disconnect; raises WrongPartitions and what the servers raise."""
+    await check_partitions(settings.kafka_bootstrap_servers, settings.partitions)
     log = KafkaLog(
         settings.kafka_bootstrap_servers,
         "tollgate-verify",
@@ -85,6 +87,9 @@ def main(argv: list[str]) -> int:
         verified = asyncio.run(verify(settings, deep=arguments.deep))
     except (KafkaError, *DATABASE_AWAY) as error:
         sys.stderr.write(f"nothing was verified, a server cannot be reached: {error!r}\n")
+        return UNKNOWN
+    except WrongPartitions as wrong:
+        sys.stderr.write(f"nothing was verified: {wrong}\n")
         return UNKNOWN
     except OffsetGone as gone:
         sys.stderr.write(f"nothing was verified: {gone}, since a moment ago; look again\n")

@@ -229,6 +229,27 @@ def test_a_single_rejection_that_is_gone_is_found_by_a_deep_look(
     assert "rejected_event" in document["deep"]["differences"][0]["where"]
 
 
+@pytest.mark.parametrize(("name", "status"), [("verify", 2), ("lag", 1)])
+def test_settings_of_other_partitions_than_the_topics_have_are_named(
+    tollgate: Tollgate, name: str, status: int
+) -> None:
+    """Not waited for, and not called a server that is away."""
+    partitions = len(looked_at(tollgate)["partitions"])
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": tollgate.run["kafka_bootstrap_servers"],
+        "REDIS_URL": tollgate.run["redis_url"],
+        "DATABASE_URL": tollgate.run["database_url"],
+        "TOLLGATE_PARTITIONS": str(partitions + 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "services", name],
+        env=environment, capture_output=True, timeout=60, check=False, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (status, "")
+    assert f"set TOLLGATE_PARTITIONS={partitions} " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_servers_that_are_away_are_another_status() -> None:
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
