@@ -75,7 +75,7 @@ class SeenIndex(Protocol):
 
     async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
         """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
-        window has left: no verdict changes by it.
+        window has left long ago: no verdict changes by it.
 
         Returns the bucket to go on with, `buckets.stop` when all are done: one call looks at a
         bounded number of ids, but at one bucket at least.

@@ -13,12 +13,14 @@ import msgspec
 
 from services.dedup.index import Behind, Claim, Judged, SeenIndex
 from services.dedup.sweep import Sweep
+from services.dedup.window import offset_since
 from services.domain.chain import Range
 from services.domain.dedup import (
     Verdict,
     digest_of,
     fingerprint_of,
     hour_of_log,
+    hour_start_ms,
     window_start_ms,
 )
 from services.domain.event import EVENT_BYTES_MAX
@@ -26,7 +28,7 @@ from services.domain.partition import partition_of
 from services.domain.rejection import Reason
 from services.runtime.events import Fault, WireEvent, check_event
 from services.runtime.failpoint import reach
-from services.runtime.log import RAW, Log, Record
+from services.runtime.log import Log, Record
 from services.runtime.records import (
     FORMAT_VERSION,
     ConflictRecord,
@@ -38,6 +40,9 @@ from services.runtime.records import (
 RANGE_EVENTS_MAX = 1_000
 # Below the 4 MiB of a usage.unique record, base64 of a rejected 1 MiB record included.
 RANGE_BYTES_MAX = 1_000_000
+# Ids are kept in the index for so long after the window has left them: a stage that resumes from an
+# old repeat at the end of usage.unique judges an earlier hour again, with the window it had.
+_MARGIN_MS = 24 * 60 * 60 * 1000
 _JSON_SPACE = b" \t\r\n"
 
 
@@ -55,7 +60,8 @@ class Restore(Protocol):
 
     async def __call__(self, mark: int | None, oldest_offset: int) -> None:
         """Put back every unique sighting after raw offset `mark`, or all since `oldest_offset`
-        when `mark` is None: the index knows nothing of the partition.
+        when `mark` is None: the index knows nothing of the partition, or what it holds is not to
+        be relied on.
 
         From raw records this takes judging them again from where the chain began: a repeat looks
         like a first sighting to whoever begins after the first one.
@@ -75,9 +81,12 @@ class RangeJudge:
         partition: int,
         partition_count: int,
         chain_start: int,
+        judged_to_ms: int = 0,
     ) -> None:
         """`chain_start`: the raw offset at which an index that knows nothing is no loss, because
-        nothing was judged before it; -1 when there is none."""
+        nothing was judged before it; -1 when there is none. `judged_to_ms`: the newest log-append
+        time that was judged before, in milliseconds since the epoch: when the log's time runs
+        backwards, the window does not."""
         self._log = log
         self._index = index
         self._restore = restore
@@ -85,8 +94,10 @@ class RangeJudge:
         self._partition_count = partition_count
         self._chain_start = chain_start
         self._sweep = Sweep(index, partition)
-        self._window_hour = -1
-        self._oldest_offset = 0
+        self._newest_hour = hour_of_log(judged_to_ms)
+        self._window_hour = -1  # the hour that these two belong to
+        self._oldest_offset = 0  # an id first seen below is forgotten
+        self._kept_offset = 0  # what the index must hold begins here, a margin earlier
 
     async def judge(self, records: Sequence[Record]) -> UniqueBatch:
         """The fates of a range: consecutive raw records, at least one, all within one hour of the
@@ -108,7 +119,7 @@ class RangeJudge:
                 rejected.append(_rejected(record, taken.first, *event))
         judged = await self._verdicts(taken, claims)
         reach("after_claim")
-        await self._sweep.go_on(self._oldest_offset)
+        await self._sweep.go_on(self._kept_offset)
         fates = list(zip(claimed, judged.verdicts, strict=True))
         unique = [sighting for sighting, verdict in fates if verdict is Verdict.UNIQUE]
         conflicts = [sighting for sighting, verdict in fates if verdict is Verdict.CONFLICT]
@@ -129,7 +140,7 @@ class RangeJudge:
         )
 
     async def _verdicts(self, taken: Range, claims: Sequence[Claim]) -> Judged:
-        for _ in range(2):
+        for trial in range(3):
             answer = await self._index.claim(
                 self._partition,
                 taken,
@@ -139,7 +150,9 @@ class RangeJudge:
             )
             if not isinstance(answer, Behind):
                 return answer
-            await self._restore(answer.mark, self._oldest_offset)
+            if trial < 2:
+                # What was put back after the mark was not enough: then everything is.
+                await self._restore(None if trial else answer.mark, self._kept_offset)
         raise RuntimeError(
             f"the index of partition {self._partition} lost its mark while it was being restored"
             f" to {taken.first - 1}; is something else deleting keys in this Redis?"
@@ -148,10 +161,17 @@ class RangeJudge:
     async def _move_window(self, records: Sequence[Record]) -> None:
         hour = _hour_of(records[0])
         assert hour == _hour_of(records[-1]), "a range crosses an hour of the log's time"
+        self._newest_hour = hour = max(hour, self._newest_hour)
         if hour > self._window_hour:
-            start_ms = window_start_ms(records[0].timestamp_ms)
-            self._oldest_offset = await self._log.offset_at(RAW, self._partition, start_ms)
+            start_ms = window_start_ms(hour_start_ms(hour))
+            self._oldest_offset = await self._offset_since(start_ms)
+            self._kept_offset = await self._offset_since(start_ms - _MARGIN_MS)
             self._window_hour = hour
+
+    async def _offset_since(self, since_ms: int) -> int:
+        return await offset_since(
+            self._log, self._partition, since_ms, chain_start=self._chain_start
+        )
 
     def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
         if len(content) > EVENT_BYTES_MAX:

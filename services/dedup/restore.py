@@ -1,20 +1,17 @@
 """Puts lost ids back into the index from usage.unique, the authority. Never writes the log."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from services.dedup.index import Behind, Claim, SeenIndex
+from services.dedup.search import BACK_RECORDS, batch_at, batches, first_where
 from services.domain.chain import ChainBroken, Range, Unit
 from services.domain.dedup import digest_of, fingerprint_of
 from services.runtime.events import decode_event
 from services.runtime.log import UNIQUE, Log, OffsetGone
-from services.runtime.records import UniqueBatch, decode_unique
+from services.runtime.records import UniqueBatch
 
 logger = logging.getLogger(__name__)
-
-# A repeat written by a paused worker may stand after newer ranges; looking this many records
-# further back than the search says costs little.
-_BACK_RECORDS = 200
 
 
 async def restore(
@@ -36,17 +33,20 @@ async def _restore(
     known = oldest_offset - 1 if mark is None else mark
     await _check_reach(log, partition, known)
     anew = mark is None
-    next_raw = None if mark is None else mark + 1
+    next_raw = known + 1
     count = 0
     reached: UniqueBatch | None = None
-    async for batch in _batches(log, partition, await _first_after(log, partition, known)):
+    start, _ = await log.bounds(UNIQUE, partition)
+    first = await first_where(log, partition, lambda batch: batch.last > known)
+    # From before it: when there is no such range, the last ones tell how far the log was judged.
+    async for offset, batch in batches(log, partition, max(start, first - BACK_RECORDS)):
         if reached is None or batch.last > reached.last:
             reached = batch
         if batch.last <= known:
             continue
-        if next_raw is not None and batch.first > next_raw:
+        if batch.first > next_raw and offset > 0:  # record 0 begins the chain, wherever
             raise ChainBroken(UNIQUE, partition, next_raw, batch.first)
-        next_raw = max(batch.last + 1, next_raw or 0)
+        next_raw = max(batch.last + 1, next_raw)
         claims = _claims_of(batch)
         if await _put_back(index, batch, claims, anew=anew):
             return
@@ -72,7 +72,7 @@ async def _check_reach(log: Log, partition: int, known: int) -> None:
         return  # everything since the chain began
     if start == end:
         raise ChainBroken(UNIQUE, partition, end - 1, end, unit=Unit.OFFSET)
-    oldest = await _batch_at(log, partition, start)
+    oldest = await batch_at(log, partition, start)
     if oldest.first > known + 1:
         raise ChainBroken(UNIQUE, partition, known + 1, oldest.first)
 
@@ -89,41 +89,6 @@ async def _put_back(
             behind.mark,
         )
     return behind
-
-
-async def _batches(log: Log, partition: int, offset: int) -> AsyncIterator[UniqueBatch]:
-    """Every range of usage.unique from `offset` on."""
-    while records := await log.read(UNIQUE, partition, offset):
-        for record in records:
-            yield decode_unique(record.value, f"{UNIQUE}[{partition}]@{record.offset}")
-        offset = records[-1].offset + 1
-
-
-async def _first_after(log: Log, partition: int, known: int) -> int:
-    """An offset of usage.unique at or before the first range that ends after `known`.
-
-    Ranges grow along the log but for repeats, so a binary search comes close; then it steps back
-    until the range there begins at or before known + 1.
-    """
-    start, end = await log.bounds(UNIQUE, partition)
-    low, high = start, end
-    while low < high:
-        middle = (low + high) // 2
-        if (await _batch_at(log, partition, middle)).last > known:
-            high = middle
-        else:
-            low = middle + 1
-    offset = max(start, low - _BACK_RECORDS)
-    while start < offset < end and (await _batch_at(log, partition, offset)).first > known + 1:
-        offset = max(start, offset - _BACK_RECORDS)
-    return offset
-
-
-async def _batch_at(log: Log, partition: int, offset: int) -> UniqueBatch:
-    records = await log.read(UNIQUE, partition, offset)
-    if not records:  # the end was lost since the bounds were read
-        raise ChainBroken(UNIQUE, partition, offset + 1, offset, unit=Unit.OFFSET)
-    return decode_unique(records[0].value, f"{UNIQUE}[{partition}]@{offset}")
 
 
 def _claims_of(batch: UniqueBatch) -> list[Claim]:

@@ -14,7 +14,7 @@ from services.dedup.index import SeenIndex
 from services.dedup.judge import RangeJudge, ranges_of
 from services.dedup.restore import restore
 from services.domain.chain import ChainBroken, Unit, check_position
-from services.runtime.ends import check_unwritten, last_unique
+from services.runtime.ends import check_unwritten, furthest_unique
 from services.runtime.failpoint import reach
 from services.runtime.log import RAW, UNIQUE, Log, Record
 from services.runtime.records import UniqueBatch, encode
@@ -39,14 +39,15 @@ class DedupStep:
         """Resume after the last range of usage.unique; the first start begins with the log. Raises
         ChainBroken when usage.raw cannot be read on from there, or the checkpoint is gone."""
         # The output first: whoever still writes it must not get ahead of the bounds read here.
-        last = await last_unique(self._log, partition)
+        judged = await furthest_unique(self._log, partition)
         bounds = await self._log.bounds(RAW, partition)
-        if last is None:
+        if judged is None:
             await check_unwritten(self._log, UNIQUE, partition)
             chain_start = next_offset = bounds[0]
             # What an index says of a chain that has not begun is about a log that is no more.
             await self._index.forget(partition)
         else:
+            last = judged.furthest
             chain_start, next_offset = -1, last.last + 1
             check_position(RAW, partition, next_offset, bounds, Unit.RAW_OFFSET)
             await self._check_same_log(partition, last, start=bounds[0])
@@ -58,6 +59,7 @@ class DedupStep:
             partition=partition,
             partition_count=self._partition_count,
             chain_start=chain_start,
+            judged_to_ms=0 if judged is None else judged.newest_ms,
         )
         self._partitions[partition] = _Partition(judge, next_offset)
         return next_offset
@@ -68,7 +70,10 @@ class DedupStep:
         """
         if last.last < start:
             return  # retention took it, and nothing is missing
-        [record, *_] = await self._log.read(RAW, partition, last.last)
+        records = await self._log.read(RAW, partition, last.last)
+        if not records:  # the end was lost since the bounds were read
+            raise ChainBroken(RAW, partition, last.last + 1, last.last)
+        record = records[0]
         if record.timestamp_ms != last.ingested_to_ms:
             raise ChainBroken(RAW, partition, last.last + 1, record.offset, made_anew=True)
 

@@ -20,7 +20,8 @@ class Sweep:
         self._left = 0
 
     async def go_on(self, oldest_offset: int) -> None:
-        """Sweep some buckets of what was first seen below `oldest_offset`, the window's start.
+        """Sweep some buckets of what was first seen below `oldest_offset`: well before the window's
+        start, for an earlier hour may be judged again.
         Raises what the index raises."""
         if oldest_offset > self._oldest_offset:
             self._oldest_offset = oldest_offset

@@ -47,6 +47,11 @@ def hour_of_log(ingested_at_ms: int) -> int:
     return ingested_at_ms // _HOUR_MS
 
 
+def hour_start_ms(hour: int) -> int:
+    """The first millisecond since the epoch of an hour since the epoch."""
+    return hour * _HOUR_MS
+
+
 def window_start_ms(ingested_at_ms: int) -> int:
     """Since when ids are remembered as a record is ingested: REMEMBERED_DAYS before the hour it
     falls in. All instants are milliseconds since the epoch.
@@ -54,7 +59,7 @@ def window_start_ms(ingested_at_ms: int) -> int:
     The start moves by whole hours, so it is looked up rarely and two workers judge alike; an id is
     remembered up to an hour longer than REMEMBERED_DAYS, never shorter.
     """
-    return hour_of_log(ingested_at_ms) * _HOUR_MS - _REMEMBERED_MS
+    return hour_start_ms(hour_of_log(ingested_at_ms)) - _REMEMBERED_MS
 
 
 def judge(first: Sighting | None, sighting: Sighting, oldest_offset: int) -> Verdict:

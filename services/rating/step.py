@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 class _Partition:
     next_raw: int | None  # None until the chain begins
     next_source: int  # where to go on in usage.unique; never moves back
-    source_last: int  # last raw offset of the record before next_source
+    # Last raw offset of the record before next_source, and its log-append time in milliseconds:
+    # offsets alone may come again in a topic that was made anew.
+    source: tuple[int, int]
     newest: int  # offset of the record that came last, to see when the reader goes back
     looked_at: int = -1  # next_source at the last look
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -48,23 +50,28 @@ class RatingStep:
         last = await last_rated(self._log, partition)
         if last is None:
             await check_unwritten(self._log, RATED, partition)
-            state = _Partition(None, 0, -1, -1)
+            state = _Partition(None, 0, (-1, -1), -1)
         else:
-            source = last.source_offset
-            state = _Partition(last.last + 1, source + 1, last.last, source)
+            offset = last.source_offset
+            source = (last.last, last.ingested_to_ms)
+            state = _Partition(last.last + 1, offset + 1, source, offset)
         await self._check_source(partition, state)
         self._partitions[partition] = state
         return state.next_source
 
     async def _check_source(self, partition: int, state: _Partition) -> int:
         """Whether usage.unique is still the topic that was read up to `next_source`; its end."""
-        position, source_last = state.next_source, state.source_last  # it may go on meanwhile
+        position, source = state.next_source, state.source  # it may go on meanwhile
         start, end = await self._log.bounds(UNIQUE, partition)
         check_position(UNIQUE, partition, position, (start, end), Unit.OFFSET)
         if position <= start:
             return end  # nothing was read, or what was read is gone and nothing is missing
-        [before, *_] = await self._log.read(UNIQUE, partition, position - 1)
-        if decode_unique(before.value, _place(before)).last != source_last:
+        records = await self._log.read(UNIQUE, partition, position - 1)
+        if not records:  # the end was lost since the bounds were read
+            raise ChainBroken(UNIQUE, partition, position, position - 1, unit=Unit.OFFSET)
+        before = records[0]
+        batch = decode_unique(before.value, _place(before))
+        if (batch.last, batch.ingested_to_ms) != source:
             raise ChainBroken(
                 UNIQUE, partition, position, before.offset, unit=Unit.OFFSET, made_anew=True
             )
@@ -151,7 +158,7 @@ class RatingStep:
             reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1
-        state.source_last = batch.last
+        state.source = (batch.last, batch.ingested_to_ms)
 
 
 def _place(record: Record) -> str:

@@ -108,6 +108,25 @@ def test_without_the_time_of_the_last_record_a_usage_raw_made_anew_would_lose_ev
     assert pipeline.fates()["counted"] == 8 + 2
 
 
+@pytest.mark.parametrize("topic", [RAW, UNIQUE])
+def test_an_end_that_is_lost_while_the_reader_opens_stops_only_that_partition(
+    monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    """After its bounds were read and before the record that stands at the checkpoint."""
+    pipeline = two_ranges()
+    bounds = pipeline.log.bounds
+
+    async def losing(of: str, partition: int) -> tuple[int, int]:
+        found = await bounds(of, partition)
+        if (of, partition) == (topic, 0):
+            del pipeline.log.partitions[of, partition][1:]
+        return found
+
+    monkeypatch.setattr(pipeline.log, "bounds", losing)
+    [broken] = asyncio.run(drive(pipeline.restarted(), STAGES[topic]))
+    assert (broken.topic, broken.partition) == (topic, 0)
+
+
 def lose(pipeline: Pipeline, mark: int | None) -> None:
     """The index of partition 0 goes back to a mark."""
     index = pipeline.index

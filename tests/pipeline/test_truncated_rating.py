@@ -8,8 +8,8 @@ import pytest
 
 from services.runtime.log import RATED, RAW, UNIQUE
 from services.runtime.records import decode_rated
-from tests.pipeline.harness import PARTITIONS, Pipeline
-from tests.pipeline.ranges import drive, post, two_ranges
+from tests.pipeline.harness import PARTITIONS, Pipeline, event
+from tests.pipeline.ranges import KEYS, drive, post, two_ranges
 
 
 def test_rating_halts_a_partition_that_is_truncated_as_it_reads_and_the_other_goes_on(
@@ -95,6 +95,22 @@ def test_rating_halts_when_its_topic_is_made_anew_as_it_reads(
     assert "made anew" in caplog.text
     assert last_rated_of(pipeline, 0) == 3
     assert last_rated_of(pipeline, 1) == 5
+
+
+def test_topics_made_anew_that_end_a_range_at_the_same_raw_offset_halt_rating() -> None:
+    """Ranges of the same sizes: only the time of the record that was read last tells."""
+    pipeline = two_ranges()
+    for topic in (RAW, UNIQUE):
+        pipeline.log.make_anew(topic, 0)
+    pipeline.log.now_ms = 1
+    fresh = Pipeline(log=pipeline.log, catalogs=pipeline.catalogs)
+    for numbers in [(4, 5), (6, 7), (8, 9)]:
+        fresh.post(*(event(KEYS[0][number]) for number in numbers))
+        assert asyncio.run(drive(fresh.restarted(), "dedup")) == []
+    [broken] = asyncio.run(drive(pipeline.restarted(), "rating"))
+    assert (broken.topic, broken.partition) == (UNIQUE, 0)
+    assert "made anew" in str(broken)
+    assert last_rated_of(pipeline, 0) == 3
 
 
 def test_looking_at_healthy_sources_halts_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -105,7 +105,7 @@ def test_ids_that_left_the_window_leave_redis(
     monkeypatch.setattr("services.dedup.sweep.BUCKETS_AT_ONCE", BUCKETS // 8)
 
     async def scenario() -> None:
-        assert await ids_after(Days(redis, namespace), redis, namespace) == 35 * 20
+        assert await ids_after(Days(redis, namespace), redis, namespace) == 36 * 20
 
     loop.run(scenario())
 

@@ -168,5 +168,11 @@ def test_retention_may_take_what_every_reader_has_passed(loop: Loop, servers: Se
         await stages.post(4, 5)
         assert await stages.run() == []
         assert stages.counted(0) == stages.counted(1) == set(range(6))
+        # What was seen in records that are gone is remembered, and counts once.
+        await stages.post(*range(6))
+        assert await stages.run() == []
+        assert stages.counted(0) == stages.counted(1) == set(range(6))
+        kinds = stages.projection.fates.values()
+        assert sum(fate.duplicates for fate in kinds) == 12
 
     with_stages(loop, servers, scenario)
