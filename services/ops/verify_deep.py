@@ -52,7 +52,7 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
     """Fold and compare; raises CannotFold, and what the servers raise."""
     await _until_priced(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        generation, projected = await read_projected(connection)
+        generation, projected = await read_projected(connection, with_rows=False)
         catalogs = await _catalogs(connection, generation)
         folded = Folded()
         for partition, held in sorted(projected.items()):
