@@ -92,7 +92,8 @@ async def _read_rows(connection: asyncpg.Connection, generation: int) -> dict[in
     found: dict[int, Rows] = {}
     for row in await connection.fetch(_ROWS, generation, _NO_METRIC, timeout=ROWS_TIMEOUT_S):
         columns = dict(row)
-        found[columns.pop("partition")] = Rows(**columns)
+        partition = columns.pop("partition")
+        found[partition] = Rows(**columns)
     return found
 
 
