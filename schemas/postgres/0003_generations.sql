@@ -17,7 +17,8 @@ create table generation (
 insert into generation (id, state, source, catalog_version) values (0, 'LIVE', 'live', 0);
 select setval(pg_get_serial_sequence('generation', 'id'), 1, false);
 
--- Writers of live aggregates and drafts read this row FOR SHARE; a promotion takes it FOR UPDATE.
+-- Writers of live aggregates and drafts hold an advisory lock shared while they read this; a
+-- promotion holds it alone (services/projector/live_postgres.py).
 create table live_generation (
     only_row   boolean primary key default true check (only_row),
     generation int not null references generation (id)
@@ -41,6 +42,10 @@ alter table rejected_event
     add column generation int not null default 0 references generation (id),
     drop constraint rejected_event_pkey,
     add primary key (generation, partition, raw_offset, metric_id);
+
+-- When a metric was archived is asked at every replay, of an audit that grows with every change.
+create index catalog_audit_archived on catalog_audit (entity_id, version)
+    where action = 'billable_metric.archive';
 
 -- Drafts priced from a generation that is not live: what the invoices would be.
 create table generation_draft (

@@ -6,6 +6,8 @@ client can reproduce it and every sighting of one id meets the same dedup worker
 
 from zlib import crc32
 
+PARTITION_COUNT_DEFAULT = 8
+
 
 def partition_of(transaction_id: str, partition_count: int) -> int:
     """Partition number in [0, partition_count) of a transaction_id."""

@@ -15,7 +15,7 @@ import asyncpg
 from services.domain.period import Period, month_start, monthly_period, next_month
 from services.domain.plan import Plan
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
-from services.projector.projection_postgres import LIVE_HELD
+from services.projector.live_postgres import share_live
 from services.projector.quantities_postgres import read_quantities
 from services.runtime.plan_rows import PlanShelf
 
@@ -101,7 +101,7 @@ class PostgresDrafts:
     async def take(self, count_max: int) -> AsyncIterator[DraftBatch]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
-            live = await connection.fetchval(LIVE_HELD)
+            live = await share_live(connection)
             marks = await connection.fetch(_TAKE, count_max)
             drafts = await self._lock(connection, marks) if marks else []
             yield _PostgresDraftBatch(connection, live, len(marks), drafts)

@@ -4,7 +4,7 @@ Keys in one order everywhere: two projectors that share a customer wait for each
 deadlock. All statements take arrays; none is sent per row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +13,7 @@ from services.domain.aggregate import Aggregate, AggregateKey, hour_start
 from services.domain.period import month_start
 from services.projector.aggregates_postgres import Totals, add_distinct, merge_totals
 from services.projector.conflicts_postgres import add_conflicts
+from services.projector.live_postgres import share_live
 from services.projector.projection import Flush, GenerationDropped, Position, PositionMoved
 from services.runtime.clock import utc_now
 from services.runtime.failpoint import reach
@@ -59,8 +60,18 @@ SELECT partition, next_raw_offset, next_rated_offset FROM projection_position
 WHERE partition = ANY($1::int[])
   AND generation = coalesce($2, (SELECT generation FROM live_generation))
 """
-# Held to the end of the transaction: a promotion waits for it, and it for a promotion.
-LIVE_HELD = "SELECT generation FROM live_generation FOR SHARE"
+
+
+_NEW_SERIES = """
+INSERT INTO usage_series (generation, reference, metric_id, group_values)
+SELECT $4, * FROM unnest($1::text[], $2::uuid[], $3::text[])
+ON CONFLICT (generation, reference, metric_id, group_values) DO NOTHING
+"""
+_SERIES = """
+SELECT s.id, s.reference, s.metric_id, s.group_values FROM usage_series s
+JOIN unnest($1::text[], $2::uuid[], $3::text[]) AS k(r, m, g)
+    ON s.generation = $4 AND s.reference = k.r AND s.metric_id = k.m AND s.group_values = k.g
+"""
 
 
 class PostgresProjection:
@@ -93,18 +104,18 @@ class PostgresProjection:
         """Apply to `generation`; returns the one that is live, and applied nothing when that is
         another one."""
         keys = {key: _series_key(key) for key in flush.aggregates}
-        await self._know_series(keys.values(), generation)
+        series = await self._series_ids(set(keys.values()), generation)
         hours: Totals = {}
         months: Totals = {}
         for key, aggregate in flush.aggregates.items():
-            series, start = self._series[keys[key]], hour_start(key.hour)
-            hours[series, start] = aggregate
-            months.setdefault((series, month_start(start)), Aggregate()).merge(aggregate)
+            own, start = series[keys[key]], hour_start(key.hour)
+            hours[own, start] = aggregate
+            months.setdefault((own, month_start(start)), Aggregate()).merge(aggregate)
         async with self._pool.acquire() as connection, connection.transaction():
             if self._fixed is not None:
                 await _check_kept(connection, generation)
             else:
-                live: int = await connection.fetchval(LIVE_HELD)
+                live = await share_live(connection)
                 if live != generation:
                     return live
             await _advance(connection, flush, generation)
@@ -118,32 +129,23 @@ class PostgresProjection:
             reach("before_commit")
         return generation
 
-    async def _know_series(self, keys: Iterable[SeriesKey], generation: int) -> None:
+    async def _series_ids(self, keys: set[SeriesKey], generation: int) -> dict[SeriesKey, int]:
         """Series are made before and outside the transaction: one that stays unused is harmless,
-        and their locks are held for a moment only."""
+        and their locks are held for a moment only. Flushes may run side by side, so the answer
+        never relies on what stays in the cache."""
+        known = {key: self._series[key] for key in keys if key in self._series}
+        unknown = sorted(keys - known.keys(), key=_in_order)
+        if not unknown:
+            return known
+        columns = [list(column) for column in zip(*unknown, strict=True)]
+        await self._pool.execute(_NEW_SERIES, *columns, generation)
+        rows = await self._pool.fetch(_SERIES, *columns, generation)
+        found = {(row[1], row[2], row[3]): row[0] for row in rows}
         if len(self._series) > SERIES_CACHE_MAX:
             self._series.clear()
-        unknown = sorted({key for key in keys if key not in self._series}, key=_in_order)
-        if not unknown:
-            return
-        columns = [list(column) for column in zip(*unknown, strict=True)]
-        await self._pool.execute(
-            "INSERT INTO usage_series (generation, reference, metric_id, group_values)"
-            " SELECT $4, * FROM unnest($1::text[], $2::uuid[], $3::text[])"
-            " ON CONFLICT (generation, reference, metric_id, group_values) DO NOTHING",
-            *columns,
-            generation,
-        )
-        rows = await self._pool.fetch(
-            "SELECT s.id, s.reference, s.metric_id, s.group_values FROM usage_series s"
-            " JOIN unnest($1::text[], $2::uuid[], $3::text[]) AS k(r, m, g)"
-            " ON s.generation = $4 AND s.reference = k.r AND s.metric_id = k.m"
-            " AND s.group_values = k.g",
-            *columns,
-            generation,
-        )
-        for row in rows:
-            self._series[row[1], row[2], row[3]] = row[0]
+        if generation == self._generation:
+            self._series.update(found)
+        return {**known, **found}
 
 
 def _series_key(key: AggregateKey) -> SeriesKey:

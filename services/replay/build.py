@@ -45,6 +45,10 @@ class Build:
         self._projection = projection
         self._ranges = ranges
         self._progress = progress
+        # By partition: the rated offset up to which was looked for ranges under older catalogs,
+        # and the last raw offset of those found.
+        self._looked_to: dict[int, int] = {}
+        self._last_older: dict[int, int] = {}
 
     async def catch_up(self, live: Mapping[int, Position]) -> None:
         """Count every partition up to the live positions, never beyond; raises ChainBroken, after
@@ -59,17 +63,24 @@ class Build:
 
     async def counted_since(self, live: Mapping[int, Position], version: int) -> bool:
         """Whether no range that waits for the live count was rated under an older catalog than
-        `version`."""
+        `version`. Looks at each record once, however often it is asked."""
         for partition in range(self._partition_count):
-            position = live.get(partition, Position(0, 0))
-            offset = position.next_rated
-            while records := await self._log.read(RATED, partition, offset):
-                for record in records:
-                    rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
-                    if rated.last >= position.next_raw and rated.catalog_version < version:
-                        return False
-                offset = records[-1].offset + 1
-        return True
+            await self._look_for_older(partition, live.get(partition, Position(0, 0)), version)
+        return all(
+            partition in live and live[partition].next_raw > last
+            for partition, last in self._last_older.items()
+        )
+
+    async def _look_for_older(self, partition: int, position: Position, version: int) -> None:
+        offset = self._looked_to.get(partition, position.next_rated)
+        while records := await self._log.read(RATED, partition, offset):
+            for record in records:
+                rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+                if rated.last >= position.next_raw and rated.catalog_version < version:
+                    last = self._last_older.get(partition, rated.last)
+                    self._last_older[partition] = max(last, rated.last)
+            offset = records[-1].offset + 1
+        self._looked_to[partition] = offset
 
     async def _partition(self, partition: int, limit: Position) -> None:
         position = await self._position(partition)

@@ -70,21 +70,25 @@ async def differences(
 ) -> AsyncIterator[InvoiceDifference]:
     """Every invoice that differs, by customer and period; `price_generation` was called in the
     same REPEATABLE READ transaction."""
-    fresh = await _fresh_documents(connection, live)
+    marks = {(row["customer_id"], row["month"]) for row in await connection.fetch(_PENDING)}
+    fresh = await _fresh_documents(connection, live, marks)
     plans = [customer_plan_id for customer_plan_id, _ in fresh]
     async for row in connection.cursor(_PAIRS, generation, plans):
-        place = (row["customer_plan_id"], row["starts_at"])
-        stored = _document(row["live"])
-        is_draft = row["status"] in {None, "DRAFT"}
-        before = fresh.get(place, stored) if is_draft else stored
+        pending = (row["customer_id"], _month(row["starts_at"])) in marks
+        if pending and row["status"] != "FINALIZED":
+            # None: such a draft is about to go, for a plan that was ended or a customer archived.
+            before = fresh.get((row["customer_plan_id"], row["starts_at"]))
+        else:
+            before = _document(row["live"])
         after = _document(row["replayed"])
         if before != after:
             yield _difference(row, before or {}, after or {})
 
 
-async def _fresh_documents(connection: asyncpg.Connection, live: int) -> dict[_Place, Document]:
+async def _fresh_documents(
+    connection: asyncpg.Connection, live: int, marks: set[tuple[UUID, date]]
+) -> dict[_Place, Document]:
     """Live drafts whose pricing is still to come, priced here."""
-    marks = {(row["customer_id"], row["month"]) for row in await connection.fetch(_PENDING)}
     if not marks:
         return {}
     targets = [

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from services.projector.live_postgres import hold_live
 from services.projector.projection import Position
 from services.replay.generations import Generation, GenerationError, Source, State
 from services.runtime.metric_rows import CatalogHistory, read_history
@@ -25,12 +26,18 @@ WHERE (live.next_raw_offset, live.next_rated_offset)
     IS DISTINCT FROM (next.next_raw_offset, next.next_rated_offset)
 """
 # The drafts keep their ids: for a client it is the same invoice with other lines.
+_OTHER_DRAFTS = """
+SELECT i.id FROM invoice i JOIN generation_draft d
+    ON i.customer_plan_id = d.customer_plan_id AND i.starts_at = d.starts_at
+WHERE d.generation = $1 AND i.ends_at = d.ends_at AND i.status = 'DRAFT'
+  AND i.document IS DISTINCT FROM d.document LIMIT $2
+"""
 _SHOW_DRAFTS = """
 UPDATE invoice i SET document = d.document, catalog_version = d.catalog_version, as_of = d.as_of,
     priced_at = now()
 FROM generation_draft d
 WHERE d.generation = $1 AND i.customer_plan_id = d.customer_plan_id AND i.starts_at = d.starts_at
-  AND i.ends_at = d.ends_at AND i.status = 'DRAFT'
+  AND i.ends_at = d.ends_at AND i.status = 'DRAFT' AND i.id = ANY($2)
 """
 # Whatever was counted, or changed in the catalog, since those drafts were priced.
 _MARK_ALL = """
@@ -46,8 +53,14 @@ UPDATE generation SET state = 'LIVE', promoted_at = now(),
 WHERE id = $1
 """
 
-# Series a transaction when a generation is dropped: locks and log stay small.
+# Between two statements of a holder of the live generation, which are moments apart.
+IDLE_HELD = "15s"
+# Drafts that a promotion rewrites itself, about a second's work; more are shown by the pricing, in
+# the moments after it.
+SHOWN_DRAFTS_MAX = 10_000
+# Series and rows a transaction when a generation is dropped: locks and log stay small.
 _DROP_SERIES = 2_000
+_DROP_ROWS = 20_000
 _BY_SERIES = ("usage_hour", "usage_month", "usage_distinct")
 _BY_GENERATION = ("rejected_event", "conflicting_event", "generation_draft")
 
@@ -104,7 +117,11 @@ class PostgresGenerations:
     async def hold_live(self) -> AsyncIterator["_HeldLive"]:
         """See Generations."""
         async with self._pool.acquire() as connection, connection.transaction():
-            live = await connection.fetchval("SELECT generation FROM live_generation FOR UPDATE")
+            # A replay that hangs, or whose machine is gone, must not hold live counting for ever.
+            await connection.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_HELD}'"
+            )
+            live = await hold_live(connection)
             rows = await connection.fetch(_POSITIONS, live)
             yield _HeldLive(connection, live, _positions(rows))
 
@@ -123,9 +140,19 @@ class PostgresGenerations:
                 "DELETE FROM projection_position WHERE generation = $1", generation
             )
         for table in _BY_GENERATION:
-            await self._pool.execute(f"DELETE FROM {table} WHERE generation = $1", generation)  # noqa: S608 (constants)
+            while await self._drop_rows(table, generation):
+                pass
         while await self._drop_series(generation):
             pass
+
+    async def _drop_rows(self, table: str, generation: int) -> bool:
+        deleted = await self._pool.execute(
+            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 (constants)
+            f"SELECT ctid FROM {table} WHERE generation = $1 LIMIT $2))",
+            generation,
+            _DROP_ROWS,
+        )
+        return bool(deleted != "DELETE 0")
 
     async def _drop_series(self, generation: int) -> int:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -165,7 +192,8 @@ class _HeldLive:
                 f"generation {generation} stands elsewhere than the live one in {uneven}"
                 f" partitions; `tollgate replay resume {generation}` catches up"
             )
-        await connection.execute(_SHOW_DRAFTS, generation)
+        others = await connection.fetch(_OTHER_DRAFTS, generation, SHOWN_DRAFTS_MAX)
+        await connection.execute(_SHOW_DRAFTS, generation, [row["id"] for row in others])
         await connection.execute(_MARK_ALL, generation)
         await connection.execute(_RETIRE, self.generation)
         await connection.execute(_ENTHRONE, generation, self.generation, back)

@@ -20,14 +20,17 @@ from services.replay.generations import GenerationError, Source
 from services.replay.progress import Progress
 from services.replay.report import diff_json, diff_text, status_json, status_rows, status_text
 from services.replay.session import Session, open_session
+from services.runtime.log import OffsetGone
+from services.runtime.partitions_kafka import WrongPartitions
 from services.runtime.postgres import DATABASE_AWAY
+from services.runtime.records import UnknownFormat
 from services.runtime.run_file import environment_of
 from services.runtime.settings import settings_or_exit
 
 SAME, DIFFERENT, FAILED = 0, 1, 2
 _FAULTS = (
-    GenerationError, GenerationDropped, ChainBroken, EvictingRedis, KafkaError, RedisError,
-    *DATABASE_AWAY,
+    GenerationError, GenerationDropped, ChainBroken, OffsetGone, UnknownFormat, EvictingRedis,
+    WrongPartitions, KafkaError, RedisError, *DATABASE_AWAY,
 )  # fmt: skip
 
 Action: TypeAlias = Callable[[Session, argparse.Namespace], Awaitable[int]]
@@ -135,7 +138,7 @@ def main(argv: list[str]) -> int:
     try:
         return asyncio.run(run())
     except _FAULTS as fault:
-        sys.stderr.write(f"the replay cannot go on: {fault}\n")
+        sys.stderr.write(f"the replay cannot go on: {str(fault) or repr(fault)}\n")
         return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("stopped; `tollgate replay status` shows what is there to resume\n")

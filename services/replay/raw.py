@@ -6,6 +6,7 @@ from services.dedup.index import SeenIndex
 from services.dedup.judge import RangeJudge, Restore, ranges_of
 from services.domain.chain import Range
 from services.rating.fold import rated_batch
+from services.replay.generations import GenerationError
 from services.replay.ranges import Catalogs, Reader
 from services.runtime.log import RATED, RAW, Log, Record
 from services.runtime.records import RatedBatch, decode_rated, decode_unique_events, encode
@@ -85,7 +86,7 @@ class RawRanges:
 
 
 async def _lost_again(mark: int | None, oldest_offset: int) -> None:
-    raise RuntimeError(
+    raise GenerationError(
         f"the index of this replay lost everything after raw offset {mark} while it was being"
         " rebuilt; is something else deleting keys in this Redis?"
     )

@@ -24,13 +24,16 @@ from services.replay.level import approach, level
 from services.replay.progress import Progress
 from services.replay.ranges import Catalogs, Ranges, UniqueRanges
 from services.replay.raw import RawRanges
+from services.replay.reach import check_reach
 from services.runtime.log_kafka import KafkaLog, cluster_namespace
+from services.runtime.partitions_kafka import check_partitions
 from services.runtime.postgres import connect_pool
 from services.runtime.settings import Settings
 
 REDIS_TIMEOUT_S = 10
-# Long statements: a generation is priced and dropped in few of them.
 POOL_SIZE = 12
+# Pricing a generation has statements over all customers and their plans.
+STATEMENT_S_MAX = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Session:
         self.generations = PostgresGenerations(pool)
 
     async def start(self, source: Source, progress: Progress) -> Generation:
-        """Make a generation and fill it."""
+        """Make a generation and fill it; raises GenerationError when the log begins too late."""
+        live = await self.generations.positions(await self.generations.live())
+        await check_reach(self._log, source, sorted(live))
         generation = await self.generations.create(source)
         return await self.resume(generation.id, progress)
 
@@ -89,12 +94,21 @@ class Session:
             await snapshot.commit()
         return comparison
 
-    async def promote(self, number: int, progress: Progress, *, back: bool = False) -> int:
-        """Make a generation live; returns which one was. Raises GenerationError."""
+    async def promote(
+        self, number: int, progress: Progress, *, back_from: int | None = None
+    ) -> int:
+        """Make a generation live; returns which one was. Raises GenerationError.
+
+        `back_from`: this is a rollback, from that generation and from no other.
+        """
         generation = await self.resume(number, progress)
         build = await self._build(generation, progress)
-        async with level(self.generations, build, generation.id) as held:
-            await held.promote(generation.id, back=back)
+        async with level(self.generations, build, generation.id, promoting=True) as held:
+            if back_from not in {None, held.generation}:
+                raise GenerationError(
+                    f"generation {held.generation} became live meanwhile; nothing was rolled back"
+                )
+            await held.promote(generation.id, back=back_from is not None)
         progress.close()
         await self._forget_index(generation)
         return held.generation
@@ -104,7 +118,7 @@ class Session:
         live = await self.generations.get(await self.generations.live())
         if live.predecessor is None:
             raise GenerationError(f"generation {live.id} is the first one; nothing was live before")
-        await self.promote(live.predecessor, progress, back=True)
+        await self.promote(live.predecessor, progress, back_from=live.id)
         return live.predecessor
 
     async def drop(self, number: int) -> None:
@@ -137,7 +151,8 @@ class Session:
 
     async def _ranges(self, generation: Generation) -> Ranges:
         catalogs = Catalogs(generation, self.generations.history)
-        if generation.source is not Source.RAW:
+        # What was live has dedup's verdicts in it already, and goes on with them.
+        if generation.source is not Source.RAW or generation.state is not State.BUILDING:
             return UniqueRanges(self._log, catalogs)
         index = await self._index(generation)
         await index.check_eviction()
@@ -178,9 +193,12 @@ class Session:
 
 @asynccontextmanager
 async def open_session(settings: Settings) -> AsyncIterator[Session]:
-    """Connect for one command; raises what the servers raise."""
+    """Connect for one command; raises WrongPartitions, and what the servers raise."""
+    await check_partitions(settings.kafka_bootstrap_servers, settings.partitions)
     async with AsyncExitStack() as stack:
-        pool = await connect_pool(settings.database_url, size_max=POOL_SIZE)
+        pool = await connect_pool(
+            settings.database_url, size_max=POOL_SIZE, command_timeout_s=STATEMENT_S_MAX
+        )
         stack.push_async_callback(pool.close)
         log = KafkaLog(
             settings.kafka_bootstrap_servers,

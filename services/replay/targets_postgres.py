@@ -20,14 +20,19 @@ WITH used AS (
     FROM usage_series s JOIN customer_reference r ON r.reference = s.reference
     JOIN usage_month u ON u.series_id = s.id WHERE s.generation = $1
 ), either AS (
-    SELECT c.id, used.month FROM used JOIN customer_plan c ON c.customer_id = used.customer_id
-    UNION
-    SELECT i.customer_plan_id, date_trunc('month', i.starts_at, 'UTC') FROM invoice i
-    WHERE i.status <> 'VOID'
+    SELECT id, month, bool_or(final) AS final FROM (
+        SELECT c.id, used.month, false AS final
+        FROM used JOIN customer_plan c ON c.customer_id = used.customer_id
+        UNION ALL
+        SELECT i.customer_plan_id, date_trunc('month', i.starts_at, 'UTC'), i.status = 'FINALIZED'
+        FROM invoice i WHERE i.status <> 'VOID') AS every
+    GROUP BY id, month
 )
 SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before, either.month
 FROM either JOIN customer_plan c ON c.id = either.id
-JOIN customer u ON u.id = c.customer_id AND u.archived_at IS NULL
+JOIN customer u ON u.id = c.customer_id
+-- An archived customer keeps its finalized invoices; its drafts are void.
+WHERE u.archived_at IS NULL OR either.final
 ORDER BY c.id, either.month
 """
 

@@ -23,6 +23,10 @@ FROM billable_metric m ORDER BY ordinal
 """  # noqa: S608 (constants)
 
 
+# Catalogs kept ready; ranges come in the order of their versions, so older ones are done with.
+KNOWN_MAX = 100
+
+
 @dataclass(frozen=True, slots=True)
 class DatedMetric:
     """A metric with the versions of the catalog that made and archived it."""
@@ -49,6 +53,8 @@ class CatalogHistory:
         """
         created = max(rated_version, floor)
         assert created <= self.version, f"version {created} is newer than this history"
+        if len(self._known) > KNOWN_MAX:
+            self._known.clear()
         catalog = self._known.get((rated_version, created))
         if catalog is None:
             catalog = self._known[rated_version, created] = Catalog(

@@ -17,13 +17,15 @@ RETRY_S = 0.5
 DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
-async def connect_pool(database_url: str, *, size_max: int) -> asyncpg.Pool:
+async def connect_pool(
+    database_url: str, *, size_max: int, command_timeout_s: int = 60
+) -> asyncpg.Pool:
     """A pool of at most `size_max` connections; raises OSError or asyncpg.PostgresError."""
     pool: asyncpg.Pool = await asyncpg.create_pool(
         database_url,
         min_size=1,
         max_size=size_max,
-        command_timeout=60,
+        command_timeout=command_timeout_s,
         server_settings={"timezone": "UTC", "application_name": "tollgate"},
     )
     return pool

@@ -14,6 +14,7 @@ _NAMES = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka_bootstrap_servers",
     "REDIS_URL": "redis_url",
     "DATABASE_URL": "database_url",
+    "TOLLGATE_PARTITIONS": "partitions",
 }
 
 

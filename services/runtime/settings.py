@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from services.domain.partition import PARTITION_COUNT_DEFAULT
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -75,7 +77,7 @@ class Settings(BaseModel):
             le=1024,
             description="partitions of each topic; fixed for the life of the topics",
         ),
-    ] = 8
+    ] = PARTITION_COUNT_DEFAULT
     replication_factor: Annotated[
         int,
         Field(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from services.domain.partition import PARTITION_COUNT_DEFAULT
 from services.stack.console import Stopwatch, say, to_stdout
 from services.stack.embedded import SERVERS, EmbeddedServers
 from services.stack.errors import StackError
@@ -208,6 +209,7 @@ class _Up:
                 "kafka_bootstrap_servers": addresses["kafka"],
                 "redis_url": addresses["redis"],
                 "database_url": addresses["postgres"],
+                "partitions": int(os.environ.get("TOLLGATE_PARTITIONS") or PARTITION_COUNT_DEFAULT),
                 "data_dir": str(data_dir.path),
                 "processes": [
                     {"name": name, "pid": pid} for name, pid in self._servers.supervisor.processes

@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 
 from services.domain.aggregate import Aggregate, AggregateKey
+from services.projector import projection_postgres
+from services.projector.live_postgres import share_live
 from services.projector.projection import Flush, GenerationDropped, Projection
 from services.projector.projection_postgres import PostgresProjection
 from services.replay.generations import GenerationError, Generations, Source, State
@@ -183,4 +185,53 @@ def test_the_live_one_cannot_be_dropped_and_a_dropped_one_takes_nothing(
             await store.swap(made.id)
         assert await store.reader.aggregates() == {KEY: Aggregate(count=1)}  # the live one's
 
+    loop.run(scenario())
+
+
+def test_a_promotion_has_its_turn_however_busy_live_is(loop: Loop, pool: asyncpg.Pool) -> None:
+    """Sharers that overlap without a gap would starve whoever waits for a row's own lock."""
+
+    async def share(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            async with pool.acquire() as connection, connection.transaction():
+                await share_live(connection)
+                await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        sharers = [asyncio.create_task(share(stop)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(10), PostgresGenerations(pool).hold_live():
+                assert all(not sharer.done() for sharer in sharers)
+        finally:
+            stop.set()
+            await asyncio.gather(*sharers)
+
+    loop.run(_emptied(pool))
+    loop.run(scenario())
+
+
+def test_partitions_counted_side_by_side_survive_a_full_cache_of_series(
+    loop: Loop, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection_postgres, "SERIES_CACHE_MAX", 3)
+
+    async def count(projection: Projection, partition: int) -> None:
+        subject = Subject(projection, PostgresReader(pool))
+        for number in range(12):
+            keys = [AggregateKey(f"p{partition}-{n}", BYTES, (), 494_000) for n in range(number)]
+            flush = Flush(
+                {partition: subject.advance(partition, counted=max(len(keys), 1))},
+                {key: Aggregate(count=1) for key in keys},
+            )
+            await subject.apply(flush)
+
+    async def scenario() -> None:
+        projection = PostgresProjection(pool)
+        await asyncio.gather(*(count(projection, partition) for partition in range(4)))
+        found = await PostgresReader(pool).aggregates()
+        assert sum(aggregate.count for aggregate in found.values()) == 4 * sum(range(12))
+
+    loop.run(_emptied(pool))
     loop.run(scenario())

@@ -61,7 +61,9 @@ class Replayed:
 
     async def promote(self, generation: Generation, *, back: bool = False) -> None:
         """As `tollgate replay promote`."""
-        async with level(self.generations, self.build(generation), generation.id) as held:
+        async with level(
+            self.generations, self.build(generation), generation.id, promoting=True
+        ) as held:
             await held.promote(generation.id, back=back)
 
     def counted(self, generation: int) -> MemoryProjection:

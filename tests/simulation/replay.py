@@ -162,7 +162,7 @@ class Operator:
             await self._generations.drop(chosen.id)
         else:
             back = live.predecessor == chosen.id
-            async with level(self._generations, build, chosen.id) as held:
+            async with level(self._generations, build, chosen.id, promoting=True) as held:
                 await held.promote(chosen.id, back=back)
             self._scheduler.injected["promoted"] += 1
 
