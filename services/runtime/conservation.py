@@ -29,7 +29,7 @@ SELECT partition, first_raw_offset AS first_raw, next_raw_offset AS next_raw,
     next_rated_offset AS next_rated, counted, duplicates, conflicts, rejected, unmatched
 FROM projection_position WHERE generation = $1
 """
-# Reads every row there is of the two tables: about 2 s a million.
+# Reads every row there is of the two tables: seconds for a million of them.
 _ROWS = """
 SELECT p.partition, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside, c.conflict_rows,
     c.conflicts_outside
