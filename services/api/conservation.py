@@ -1,6 +1,7 @@
 """Whether every event is accounted for, as JSON and for Prometheus. Only reads.
 
 Both take the bearer token: they tell how much is used, and each look reads Kafka and PostgreSQL.
+Neither counts the rows of rejected and conflicting events; the command `tollgate verify` does.
 """
 
 from fastapi import APIRouter
@@ -74,7 +75,9 @@ class Verification(TypedDict):
 
 @router.get("/v1/tollgate/verify", responses={200: {"model": Verification}})
 async def verify(parts: Parts) -> Response:
-    """Whether every accepted event is accounted for, by partition, as `tollgate verify` says it."""
+    """Whether every accepted event is accounted for, by partition, as `tollgate verify` says it.
+    Problems of the kinds `rejections_differ` and `conflicts_differ` only the command finds: it
+    counts the rows of every rejected and conflicting event."""
     return exact(as_document(await _report(parts)))
 
 

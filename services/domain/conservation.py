@@ -36,6 +36,18 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows beside the counters of one partition. Counting them takes as long as there are rows."""
+
+    # Rows of rejected events: by dedup (one an offset), and offsets that a metric refused.
+    refused_by_dedup: int = 0
+    refused_by_metrics: int = 0
+    refused_outside: int = 0  # rows beyond [first_raw, next_raw)
+    conflict_rows: int = 0
+    conflicts_outside: int = 0  # rows beyond [first_raw, next_raw)
+
+
+@dataclass(frozen=True, slots=True)
 class Projected:
     """What the database says of one partition, in one snapshot."""
 
@@ -47,12 +59,7 @@ class Projected:
     conflicts: int
     rejected: int
     unmatched: int
-    # Rows of rejected events: by dedup (one an offset), and offsets that a metric refused.
-    refused_by_dedup: int = 0
-    refused_by_metrics: int = 0
-    refused_outside: int = 0  # rows beyond [first_raw, next_raw)
-    conflict_rows: int = 0
-    conflicts_outside: int = 0  # rows beyond [first_raw, next_raw)
+    rows: Rows | None = None  # None: not counted, so not checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,8 @@ def account(partition: int, ends: Ends, projected: Projected | None) -> Account:
     found = [*_log_problems(ends, stages), *_order_problems(stages)]
     if projected is not None:
         found += [*_chain_problems(ends, projected), *_counter_problems(projected)]
+        if projected.rows is not None:
+            found += _row_problems(projected, projected.rows)
     if accepted != accounted and not found:
         found.append(
             (
@@ -263,21 +272,24 @@ def _counter_problems(held: Projected) -> Iterator[Found]:
             f" counted {held.unmatched} are unmatched: no events make these numbers",
             "somebody changed projection_position; restore it, or replay and promote",
         )
+
+
+def _row_problems(held: Projected, rows: Rows) -> Iterator[Found]:
     # By dedup: each is rejected. By metrics: only where no other metric counted the event, which
     # the rows do not tell, so these are bounds; a deep verify knows by metric and reason.
-    least, most = held.refused_by_dedup, held.refused_by_dedup + held.refused_by_metrics
-    if not least <= held.rejected <= most or held.refused_outside:
+    least, most = rows.refused_by_dedup, rows.refused_by_dedup + rows.refused_by_metrics
+    if not least <= held.rejected <= most or rows.refused_outside:
         yield (
             Kind.REJECTIONS_DIFFER,
             f"{held.rejected} events are rejected, but rejected_event has {least} that are no"
-            f" events and {held.refused_by_metrics} that a metric refused,"
-            f" {held.refused_outside} of them beyond what was projected",
+            f" events and {rows.refused_by_metrics} that a metric refused,"
+            f" {rows.refused_outside} of them beyond what was projected",
             "somebody changed rejected_event; restore it, or replay and promote",
         )
-    if held.conflict_rows != held.conflicts or held.conflicts_outside:
+    if rows.conflict_rows != held.conflicts or rows.conflicts_outside:
         yield (
             Kind.CONFLICTS_DIFFER,
             f"{held.conflicts} events are conflicts, but conflicting_event has"
-            f" {held.conflict_rows}, {held.conflicts_outside} of them beyond what was projected",
+            f" {rows.conflict_rows}, {rows.conflicts_outside} of them beyond what was projected",
             "somebody changed conflicting_event; restore it, or replay and promote",
         )

@@ -57,7 +57,7 @@ async def verify(settings: Settings, *, deep: bool) -> Verified:
         connection = await connect(settings.database_url)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                generation, projected = await read_projected(connection)
+                generation, projected = await read_projected(connection, with_rows=True)
             # The database first, then the topics: see `services.runtime.conservation`.
             report = await report_of(log, generation, projected, settings.partitions)
             if not deep:

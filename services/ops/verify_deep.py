@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.domain.conservation import Projected
 from services.ops.verify_catalog import read_billing
 from services.ops.verify_differences import Difference, Differences
 from services.ops.verify_drafts import compare_drafts
@@ -23,7 +22,7 @@ from services.ops.verify_usage import (
 )
 from services.runtime.clock import utc_now
 from services.runtime.conservation import read_projected
-from services.runtime.log import Log
+from services.runtime.log import RATED, Log
 from services.runtime.metric_rows import read_history
 
 # Drafts are priced a moment after their usage is projected: wait so long for that.
@@ -53,8 +52,11 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
     """Fold and compare; raises CannotFold, and what the servers raise."""
     await _until_priced(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        generation, projected = await read_projected(connection)
-        folded = await _fold(log, connection, generation, projected, partitions)
+        generation, projected = await read_projected(connection, with_rows=False)
+        catalogs = await _catalogs(connection, generation)
+        folded = Folded()
+        for partition, held in sorted(projected.items()):
+            await fold_partition(log, partition, held, catalogs, partitions=partitions, into=folded)
         differences = Differences()
         compare_fates(folded, projected, differences)
         await compare_refusals(connection, generation, folded, differences)
@@ -65,6 +67,7 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
         await compare_distinct(connection, generation, hours, differences)
         billing = await read_billing(connection)
         compared = await compare_drafts(connection, folded.usage, billing, utc_now(), differences)
+    explain_older(folded, catalogs.floor, differences)
     return Deep(
         sources=folded.sources,
         events=sum(held.next_raw - held.first_raw for held in projected.values()),
@@ -76,21 +79,27 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
     )
 
 
-async def _fold(
-    log: Log,
-    connection: asyncpg.Connection,
-    generation: int,
-    projected: dict[int, Projected],
-    partitions: int,
-) -> Folded:
-    floor = await connection.fetchval(
-        "SELECT catalog_version FROM generation WHERE id = $1", generation
+async def _catalogs(connection: asyncpg.Connection, generation: int) -> Catalogs:
+    row = await connection.fetchrow(
+        "SELECT catalog_version, promoted_at FROM generation WHERE id = $1", generation
     )
-    catalogs = Catalogs(await read_history(connection), floor)
-    folded = Folded()
-    for partition, held in sorted(projected.items()):
-        await fold_partition(log, partition, held, catalogs, partitions=partitions, into=folded)
-    return folded
+    promoted = row["promoted_at"]
+    promoted_ms = None if promoted is None else int(promoted.timestamp() * 1000)
+    return Catalogs(await read_history(connection), row["catalog_version"], promoted_ms)
+
+
+def explain_older(folded: Folded, floor: int, differences: Differences) -> None:
+    """Names the ranges that a rater which slept through a promotion rated, when there are
+    differences: where its catalog counts the same as the newer one, nothing is wrong."""
+    if not differences.count:
+        return
+    for older in reversed(folded.older):
+        differences.explain(
+            f"{RATED}, partition {older.partition}, raw offsets {older.first} to {older.last}",
+            f"counted under catalog version {floor} or newer, as the rest of the generation",
+            f"rated under version {older.catalog_version} and counted so, after the generation"
+            " was promoted; a new replay repairs it",
+        )
 
 
 async def _until_priced(connection: asyncpg.Connection) -> None:

@@ -29,6 +29,12 @@ class Differences:
         if len(self.first) < SHOWN_MAX:
             self.first.append(Difference(where, _cut(expected), _cut(found)))
 
+    def explain(self, where: str, expected: object, found: object) -> None:
+        """One more, which is why others are there: it comes first."""
+        self.count += 1
+        self.first.insert(0, Difference(where, _cut(expected), _cut(found)))
+        del self.first[SHOWN_MAX:]
+
     def unless_equal(self, where: str, expected: object, found: object) -> None:
         """One more when they are not the same."""
         if expected != found:

@@ -5,7 +5,7 @@ dedup is checked too; else from usage.unique, taking dedup's verdicts as they ar
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from services.domain.conservation import Projected
@@ -13,13 +13,25 @@ from services.domain.meter import BillableMetric
 from services.domain.reference.fold import Fate, PartitionFold, RawRecord, Totals
 from services.domain.reference.usage import Usage
 from services.domain.rejection import Reason
-from services.runtime.log import RATED, RAW, UNIQUE, Log, OffsetGone
+from services.runtime.log import RATED, RAW, UNIQUE, Log, OffsetGone, Record
 from services.runtime.metric_rows import CatalogHistory
-from services.runtime.records import UniqueBatch, decode_rated, decode_unique
+from services.runtime.records import (
+    RatedBatch,
+    UniqueBatch,
+    UnknownFormat,
+    decode_rated,
+    decode_unique,
+)
 
 NO_METRIC = UUID(int=0)
 # Whether a record is no JSON or no event depends on where a parser stops, so they count as one.
 NO_EVENT = f"{Reason.NOT_JSON.value} or {Reason.NOT_AN_EVENT.value}"
+
+_TO_DO = {
+    RAW: "look again, it is then read from usage.unique; keep usage.raw longer than a look takes",
+    UNIQUE: "restore the topic from a copy; without it the past cannot be counted again",
+    RATED: "restore the topic from a copy; which catalog rated what came before is gone with it",
+}
 
 # (partition, metric id or NO_METRIC, reason) -> how many
 Refusals = Counter[tuple[int, UUID, str]]
@@ -27,6 +39,16 @@ Refusals = Counter[tuple[int, UUID, str]]
 
 class CannotFold(Exception):
     """The log does not hold what was projected, so nothing can be compared; says what is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """Ranges that were counted live under an older catalog than their generation's."""
+
+    partition: int
+    first: int  # raw offset, inclusive
+    last: int  # raw offset, inclusive
+    catalog_version: int
 
 
 @dataclass(slots=True)
@@ -39,14 +61,17 @@ class Folded:
     # (partition, raw offset) of a conflict -> raw offset of the sighting that it contradicts
     conflicts: dict[tuple[int, int], int] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)  # partition -> what was folded
+    older: list[Older] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogs:
-    """Which metrics were in force in a generation: `floor` is its own version of the catalog."""
+    """Which metrics were in force in a generation: `floor` is its own version of the catalog.
+    `promoted_ms`: since when it is live, milliseconds since the epoch; None when it always was."""
 
     history: CatalogHistory
     floor: int
+    promoted_ms: int | None = None
 
 
 class _Segments:
@@ -78,38 +103,48 @@ async def fold_partition(
     partitions: int,
     into: Folded,
 ) -> None:
-    """Fold one partition into `into`; raises CannotFold and what the log raises."""
-    segments = await _segments(log, partition, projected, catalogs)
-    fold = PartitionFold(partition, partitions, segments.at, into.usage)
+    """Fold one partition into `into`; raises CannotFold, also for records that are gone or that
+    nobody can read, and what the log's adapter raises."""
+    if partition >= partitions:
+        raise CannotFold(
+            f"the database has a position for partition {partition}, but there are {partitions}"
+            " partitions: set TOLLGATE_PARTITIONS to the number with which the topics were made"
+        )
+    try:
+        segments = await _segments(log, partition, projected, catalogs, into)
+        fold = PartitionFold(partition, partitions, segments.at, into.usage)
+        await _fold_partition(log, fold, projected, into)
+    except OffsetGone as gone:
+        raise CannotFold(f"{gone}: {_TO_DO[gone.topic]}") from gone
+    except UnknownFormat as foreign:
+        raise CannotFold(
+            f"{foreign}: the topics may be mixed up, or a newer Tollgate has written it"
+        ) from foreign
+
+
+async def _fold_partition(
+    log: Log, fold: PartitionFold, projected: Projected, into: Folded
+) -> None:
+    partition = fold.partition
     into.totals[partition] = fold.totals
     start, _ = await log.bounds(RAW, partition)
     if start <= projected.first_raw:
         into.sources[partition] = f"{RAW} from {projected.first_raw}, dedup checked"
-        source = _fold_raw(log, fold, projected, into)
+        await _fold_raw(log, fold, projected, into)
     else:
         into.sources[partition] = (
             f"{UNIQUE}, dedup taken as it was: {RAW} begins at {start}, after the chain, which"
             f" begins at {projected.first_raw}"
         )
-        source = _fold_unique(log, fold, projected, into)
-    try:
-        await source
-    except OffsetGone as gone:
-        raise CannotFold(str(gone)) from gone
+        await _fold_unique(log, fold, projected, into)
 
 
 async def _segments(
-    log: Log, partition: int, projected: Projected, catalogs: Catalogs
+    log: Log, partition: int, projected: Projected, catalogs: Catalogs, into: Folded
 ) -> _Segments:
     """Each range that was projected names the version of the catalog that rated it."""
     segments = _Segments()
     next_raw, offset = projected.first_raw, 0
-    start, _ = await log.bounds(RATED, partition)
-    if start > 0:
-        raise CannotFold(
-            f"{RATED}[{partition}] begins at offset {start}: which catalog rated what came before"
-            " is gone with it"
-        )
     while offset < projected.next_rated:
         records = await log.read(RATED, partition, offset)
         if not records:
@@ -120,8 +155,9 @@ async def _segments(
         for record in records[: projected.next_rated - offset]:
             rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
             if rated.last >= next_raw:  # else a repeat
-                catalog = catalogs.history.in_force(rated.catalog_version, catalogs.floor)
-                segments.add(rated.last, catalog.metrics)
+                segments.add(rated.last, _in_force(rated, catalogs))
+                if _counted_late(rated, record, catalogs):
+                    _note_older(into, rated, next_raw)
                 next_raw = rated.last + 1
         offset = records[-1].offset + 1
     if next_raw != projected.next_raw:
@@ -132,18 +168,48 @@ async def _segments(
     return segments
 
 
+def _in_force(rated: RatedBatch, catalogs: Catalogs) -> tuple[BillableMetric, ...]:
+    known = catalogs.history.version
+    if rated.catalog_version > known:
+        raise CannotFold(
+            f"{RATED}[{rated.partition}] has raw offset {rated.last} under catalog version"
+            f" {rated.catalog_version}, the database knows {known}: one of the two is of another"
+            " installation or an older copy; bring the right two together"
+        )
+    return catalogs.history.in_force(rated.catalog_version, catalogs.floor).metrics
+
+
+def _counted_late(rated: RatedBatch, record: Record, catalogs: Catalogs) -> bool:
+    """Whether a range of an older catalog came after the generation took over: a rater that slept
+    through the promotion. What came before it, the replay counted under the newer catalog."""
+    older = rated.catalog_version < catalogs.floor
+    since = catalogs.promoted_ms
+    return older and since is not None and record.timestamp_ms >= since
+
+
+def _note_older(into: Folded, rated: RatedBatch, first: int) -> None:
+    """From `first`, the rest being a repeat; neighbours are one."""
+    found = Older(rated.partition, first, rated.last, rated.catalog_version)
+    if into.older:
+        joined = replace(into.older[-1], last=found.last)
+        if joined == replace(found, first=joined.first) and into.older[-1].last + 1 == first:
+            into.older[-1] = joined
+            return
+    into.older.append(found)
+
+
 async def _fold_raw(log: Log, fold: PartitionFold, projected: Projected, into: Folded) -> None:
     offset = projected.first_raw
     while offset < projected.next_raw:
         records = await log.read(RAW, fold.partition, offset)
+        if not records or records[0].offset != offset:
+            raise CannotFold(f"{RAW}[{fold.partition}] has no record at raw offset {offset}")
         for record in records[: projected.next_raw - offset]:
             if record.offset != offset:
-                break
+                break  # the next read says so
             raw = RawRecord(record.offset, record.timestamp_ms, record.key, record.value)
             _note(into, (fold.partition, offset), fold.take(raw))
             offset += 1
-        if not records or records[0].offset + len(records) < offset:
-            raise CannotFold(f"{RAW}[{fold.partition}] has no record at raw offset {offset}")
 
 
 async def _fold_unique(log: Log, fold: PartitionFold, projected: Projected, into: Folded) -> None:

@@ -16,6 +16,7 @@ from services.domain.reference.numbers import plain_text
 from services.domain.reference.usage import EPOCH, Amount, Last, Usage, UsageKey
 from services.ops.verify_differences import Differences
 from services.ops.verify_fold import NO_METRIC, Folded, Refusals, text_of_reason
+from services.runtime.conservation import ROWS_TIMEOUT_S
 from services.runtime.json import decode_json
 
 ROWS_AT_ONCE = 5_000
@@ -71,7 +72,9 @@ async def compare_refusals(
 ) -> None:
     """rejected_event by partition, metric and reason."""
     found: Refusals = Counter()
-    for partition, metric_id, reason, count in await connection.fetch(_REFUSALS, generation):
+    for partition, metric_id, reason, count in await connection.fetch(
+        _REFUSALS, generation, timeout=ROWS_TIMEOUT_S
+    ):
         found[partition, metric_id, text_of_reason(reason)] += count
     for key in sorted(found.keys() | folded.refusals.keys()):
         partition, metric_id, reason = key

@@ -11,15 +11,27 @@ from uuid import UUID
 
 import asyncpg
 
-from services.domain.conservation import Account, Ends, Problem, Projected, account, not_a_partition
+from services.domain.conservation import (
+    Account,
+    Ends,
+    Problem,
+    Projected,
+    Rows,
+    account,
+    not_a_partition,
+)
 from services.runtime.ends import StageEnds, stage_ends
 from services.runtime.log import RATED, RAW, UNIQUE, Log
 from services.runtime.records import decode_rated, decode_unique
 
 _POSITIONS = """
-SELECT p.partition, p.first_raw_offset AS first_raw, p.next_raw_offset AS next_raw,
-    p.next_rated_offset AS next_rated, p.counted, p.duplicates, p.conflicts, p.rejected,
-    p.unmatched, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside, c.conflict_rows,
+SELECT partition, first_raw_offset AS first_raw, next_raw_offset AS next_raw,
+    next_rated_offset AS next_rated, counted, duplicates, conflicts, rejected, unmatched
+FROM projection_position WHERE generation = $1
+"""
+# Reads every row there is of the two tables: seconds for a million of them.
+_ROWS = """
+SELECT p.partition, r.refused_by_dedup, r.refused_by_metrics, r.refused_outside, c.conflict_rows,
     c.conflicts_outside
 FROM projection_position p,
 LATERAL (SELECT
@@ -37,6 +49,8 @@ WHERE p.generation = $1
 """
 _NO_METRIC = UUID(int=0)  # of a rejection that no metric made
 _LIVE = "SELECT generation FROM live_generation"
+# Of a billion rows too, when somebody asks for it.
+ROWS_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +72,29 @@ class Report:
         return not self.problems
 
 
-async def read_projected(connection: asyncpg.Connection) -> tuple[int, dict[int, Projected]]:
+async def read_projected(
+    connection: asyncpg.Connection, *, with_rows: bool
+) -> tuple[int, dict[int, Projected]]:
     """The live generation and what it says of every partition. All of one moment when the caller's
-    transaction is REPEATABLE READ."""
+    transaction is REPEATABLE READ. `with_rows`: also count the rows of rejected and conflicting
+    events, which takes longer the more of them there ever were."""
     generation: int = await connection.fetchval(_LIVE)
+    rows = await _read_rows(connection, generation) if with_rows else {}
     held: dict[int, Projected] = {}
-    for row in await connection.fetch(_POSITIONS, generation, _NO_METRIC):
+    for row in await connection.fetch(_POSITIONS, generation):
         columns = dict(row)
         partition = columns.pop("partition")
-        held[partition] = Projected(**columns)
+        held[partition] = Projected(**columns, rows=rows.get(partition))
     return generation, held
+
+
+async def _read_rows(connection: asyncpg.Connection, generation: int) -> dict[int, Rows]:
+    found: dict[int, Rows] = {}
+    for row in await connection.fetch(_ROWS, generation, _NO_METRIC, timeout=ROWS_TIMEOUT_S):
+        columns = dict(row)
+        partition = columns.pop("partition")
+        found[partition] = Rows(**columns)
+    return found
 
 
 async def read_ends(log: Log, partition: int, projected: Projected | None) -> Ends:

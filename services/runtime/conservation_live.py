@@ -14,8 +14,11 @@ from services.runtime.log import OffsetGone
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.settings import Settings
 
-# A look takes a fraction of a second; who asks is told soon that Kafka is away.
+# A look takes a fraction of a second; who asks is told soon that a server is away.
 LOOK_TIMEOUT_S = 5.0
+# To give a look up can take longer, of a PostgreSQL that does not even answer that; nobody who asks
+# waits for it.
+ANSWER_TIMEOUT_S = 10.0
 # aiokafka may wait for a broker that is away when it is stopped.
 STOP_TIMEOUT_S = 2.0
 
@@ -28,41 +31,57 @@ class Reports(Protocol):
     """Where the API gets its report from."""
 
     async def report(self) -> Report:
-        """The report as of now; raises LogAway, and what PostgreSQL raises."""
+        """The report as of now, or of a look that was under way; raises LogAway, and what
+        PostgreSQL raises, within ANSWER_TIMEOUT_S."""
         ...
 
 
 class LiveReports:
-    """See Reports; on Kafka and PostgreSQL."""
+    """See Reports; on Kafka and PostgreSQL.
+
+    Rows of rejected and conflicting events are not counted here: that takes longer the more there
+    are, and this is asked every few seconds. The command `verify` counts them.
+    """
 
     def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         self._log: KafkaLog | None = None
-        self._looking = asyncio.Lock()  # one look at a time, however many ask
+        # One look at a time: who asks meanwhile gets what it finds, so however many ask, and
+        # however slow the servers are, they do not queue.
+        self._look: asyncio.Task[Report] | None = None
 
     async def report(self) -> Report:
         """See Reports."""
-        async with self._looking:
-            async with (
-                self._pool.acquire(timeout=LOOK_TIMEOUT_S) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                generation, projected = await read_projected(connection)
-            try:
-                async with asyncio.timeout(LOOK_TIMEOUT_S):
-                    log = await self._connected()
-                    return await report_of(log, generation, projected, self._settings.partitions)
-            except OffsetGone as gone:  # retention took it while it was looked at
-                raise LogAway(str(gone)) from gone
-            except (KafkaError, TimeoutError, OSError) as error:
-                await self._disconnect()
-                raise LogAway(repr(error)) from error
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._looked())
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await asyncio.shield(self._look)  # others may wait for it too
+
+    async def _looked(self) -> Report:
+        until = asyncio.get_running_loop().time() + LOOK_TIMEOUT_S
+        async with (
+            asyncio.timeout_at(until),
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            generation, projected = await read_projected(connection, with_rows=False)
+        try:
+            async with asyncio.timeout_at(until):
+                log = await self._connected()
+                return await report_of(log, generation, projected, self._settings.partitions)
+        except OffsetGone as gone:  # retention took it while it was looked at
+            raise LogAway(str(gone)) from gone
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._disconnect()
+            raise LogAway(repr(error)) from error
 
     async def close(self) -> None:
         """Disconnect."""
-        async with self._looking:
-            await self._disconnect()
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait({self._look})
+        await self._disconnect()
 
     async def _connected(self) -> KafkaLog:
         if self._log is None:

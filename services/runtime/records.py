@@ -134,7 +134,7 @@ def decode_unique(value: bytes | None, place: str) -> UniqueBatch:
     """Read a usage.unique record; `place` (topic, partition, offset) goes into UnknownFormat."""
     try:
         batch = _UNIQUE.decode(value or b"")
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise UnknownFormat(f"{place} is not a record of dedup: {error}") from error
     return batch
 
@@ -151,7 +151,7 @@ def decode_rated(value: bytes | None, place: str) -> RatedBatch:
     """Read a usage.rated record; `place` (topic, partition, offset) goes into UnknownFormat."""
     try:
         batch = _RATED.decode(value or b"")
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise UnknownFormat(f"{place} is not a record of rating: {error}") from error
     return batch
 
