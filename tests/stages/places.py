@@ -1,5 +1,7 @@
 """The topics of Tollgate under names of a test's own on the real Kafka: one log of the stages."""
 
+import tomllib
+from importlib.resources import files
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -10,8 +12,7 @@ from services.runtime.log import TOPICS, Record
 from services.runtime.log_kafka import KafkaLog
 from tests.contract.topics import create_topic, delete_topics, make_anew, truncate
 
-# As schemas/topics.toml has it for usage.raw.
-_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+_DECLARED = tomllib.loads(files("schemas").joinpath("topics.toml").read_text("utf-8"))["topics"]
 
 
 class OwnTopics:
@@ -24,7 +25,7 @@ class OwnTopics:
 
     async def __aenter__(self) -> Self:
         for topic in TOPICS:
-            await create_topic(self._servers, self._prefix + topic, **_CONFIG)
+            await create_topic(self._servers, self._prefix + topic, **_DECLARED[topic]["config"])
         await self._log.start()
         return self
 
