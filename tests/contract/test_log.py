@@ -3,10 +3,8 @@ anywhere and in order.
 """
 
 import asyncio
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
 from uuid import uuid4
 
 import pytest
@@ -15,7 +13,6 @@ from services.runtime.log import (
     BATCH_BYTES_MAX,
     FRAME_BYTES,
     RATED,
-    TOPICS,
     Log,
     OffsetGone,
     Record,
@@ -25,9 +22,8 @@ from services.runtime.log_kafka import KafkaLog
 from services.runtime.log_memory import MemoryLog
 from tests.conftest import Servers
 from tests.contract.conftest import Loop
-from tests.contract.topics import create_topic, delete_topics, truncate
+from tests.contract.topics import DECLARED, create_topic, delete_topics, truncate
 
-DECLARED = tomllib.loads(files("schemas").joinpath("topics.toml").read_text("utf-8"))["topics"]
 LARGEST = BATCH_BYTES_MAX[RATED] - FRAME_BYTES
 
 
@@ -215,12 +211,6 @@ def test_more_than_one_read_gives_is_read_in_pieces_without_loss(
     loop.run(scenario())
 
 
-def test_the_limits_are_those_that_the_topics_are_made_with() -> None:
-    declared = {name: int(topic["config"]["max.message.bytes"]) for name, topic in DECLARED.items()}
-    assert declared == BATCH_BYTES_MAX
-    assert set(declared) == set(TOPICS)
-
-
 def test_the_largest_record_we_write_is_appended_and_read(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         await subject.append(0, b"before", b"y" * LARGEST, b"after")
@@ -241,35 +231,6 @@ def test_a_larger_record_is_refused_and_the_log_goes_on(loop: Loop, subject: Sub
     loop.run(scenario())
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-@pytest.mark.parametrize("beyond", [0, 1])
-def test_each_topic_takes_what_it_is_made_for(
-    loop: Loop, servers: Servers, kafka_log: KafkaLog, topic: str, beyond: int
-) -> None:
-    """In memory no more than the real one takes, and as much as a stage may count on."""
-    name = f"contract-{uuid4().hex}"
-    size = BATCH_BYTES_MAX[topic] - (0 if beyond else FRAME_BYTES)
-
-    async def refuses(log: Log, where: str) -> bool:
-        try:
-            await log.append(where, 0, b"y" * size)
-        except RecordTooLarge:
-            return True
-        return False
-
-    async def scenario() -> None:
-        address = servers.kafka_bootstrap_servers
-        await create_topic(address, name, **DECLARED[topic]["config"])
-        try:
-            assert (
-                await refuses(kafka_log, name) == await refuses(MemoryLog(), topic) == bool(beyond)
-            )
-        finally:
-            await delete_topics(address, [name])
-
-    loop.run(scenario())
-
-
 def test_offset_at_is_the_first_record_at_or_after_an_instant(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
         for _ in range(6):
@@ -280,26 +241,5 @@ def test_offset_at_is_the_first_record_at_or_after_an_instant(loop: Loop, subjec
         for instant in instants:
             expected = next((n for n, at in enumerate(times) if at >= instant), len(times))
             assert await subject.log.offset_at(subject.topic, 0, instant) == expected
-
-    loop.run(scenario())
-
-
-def test_a_record_that_kafka_refuses_is_reported_and_never_taken_for_written(
-    loop: Loop, servers: Servers
-) -> None:
-    topic = f"contract-{uuid4().hex}"
-    address = servers.kafka_bootstrap_servers
-
-    async def scenario() -> None:
-        await create_topic(address, topic, **{"max.message.bytes": "1000"})
-        log = KafkaLog(address, "contract")
-        await log.start()
-        try:
-            with pytest.raises(RecordTooLarge, match=topic):
-                await log.append(topic, 0, b"x" * 5_000)
-            assert await log.bounds(topic, 0) == (0, 0)
-        finally:
-            await log.stop()
-            await delete_topics(address, [topic])
 
     loop.run(scenario())

@@ -1,7 +1,5 @@
 """The topics of Tollgate under names of a test's own on the real Kafka: one log of the stages."""
 
-import tomllib
-from importlib.resources import files
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -10,9 +8,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.runtime.log import TOPICS, Record
 from services.runtime.log_kafka import KafkaLog
-from tests.contract.topics import create_topic, delete_topics, make_anew, truncate
-
-_DECLARED = tomllib.loads(files("schemas").joinpath("topics.toml").read_text("utf-8"))["topics"]
+from tests.contract.topics import DECLARED, create_topic, delete_topics, make_anew, truncate
 
 
 class OwnTopics:
@@ -25,7 +21,7 @@ class OwnTopics:
 
     async def __aenter__(self) -> Self:
         for topic in TOPICS:
-            await create_topic(self._servers, self._prefix + topic, **_DECLARED[topic]["config"])
+            await create_topic(self._servers, self._prefix + topic, **DECLARED[topic]["config"])
         await self._log.start()
         return self
 
