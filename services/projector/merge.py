@@ -6,7 +6,7 @@ from services.domain.aggregate import Aggregate, AggregateKey, Latest
 from services.domain.chain import ChainBroken, Gap, Range, Repeat, Unit, link
 from services.projector.projection import Advance, Flush, Position
 from services.runtime.log import RATED
-from services.runtime.records import RatedAggregate, RatedBatch, instant_of
+from services.runtime.records import RatedAggregate, RatedBatch, instant_of, whole_rejections
 
 
 def merge_range(
@@ -54,7 +54,7 @@ def _take(flush: Flush, position: Position | None, batch: RatedBatch, offset: in
     advance.rejected += batch.rejected
     advance.unmatched += batch.unmatched
     flush.rejections += [
-        (batch.partition, batch.catalog_version, rejection) for rejection in batch.rejections
+        (batch.partition, batch.catalog_version, rejection) for rejection in whole_rejections(batch)
     ]
     flush.conflicts += [(batch.partition, conflict) for conflict in batch.conflicting]
     for part in batch.aggregates:

@@ -82,7 +82,7 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
 
 
 def _refused(batch: UniqueEvents, rated: Rated, record: Record) -> list[RatedRejection]:
-    """Rejections by a metric, with the event's own bytes from the record."""
+    """Rejections by a metric, with the event's own bytes from the record in the first of each."""
     if not rated.rejections:
         return []
     raw = decode_unique(record.value, UNIQUE)
@@ -94,18 +94,22 @@ def _refused(batch: UniqueEvents, rated: Rated, record: Record) -> list[RatedRej
         for offset, event in zip(batch.offsets, batch.events, strict=True)
     }
 
-    def refusal(rejection: Rejection) -> RatedRejection:
+    def refusal(rejection: Rejection, *, first: bool) -> RatedRejection:
         return RatedRejection(
             offset=rejection.offset,
             reason=rejection.reason.value,
             detail=rejection.detail,
             metric_id=rejection.metric_id,
-            key=keys[rejection.offset],
-            value=bytes(events[rejection.offset]),
+            key=keys[rejection.offset] if first else None,
+            value=bytes(events[rejection.offset]) if first else None,
             ingested_at_ms=batch.ingested_to_ms,
         )
 
-    return [refusal(rejection) for rejection in rated.rejections]
+    before = [None, *(rejection.offset for rejection in rated.rejections)]
+    return [
+        refusal(rejection, first=rejection.offset != offset)
+        for offset, rejection in zip(before, rated.rejections, strict=False)
+    ]
 
 
 def _wire(key: AggregateKey, aggregate: Aggregate) -> RatedAggregate:

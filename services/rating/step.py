@@ -15,10 +15,32 @@ from services.rating.catalog import CatalogSource
 from services.rating.fold import rated_batch
 from services.runtime.ends import check_unwritten, last_rated
 from services.runtime.failpoint import reach
-from services.runtime.log import RATED, UNIQUE, Log, OffsetGone, Record
-from services.runtime.records import decode_unique, decode_unique_events, encode
+from services.runtime.log import RATED, UNIQUE, Log, OffsetGone, Record, RecordTooLarge
+from services.runtime.records import RatedBatch, decode_unique, decode_unique_events, encode
 
 logger = logging.getLogger(__name__)
+
+
+class RangeTooLarge(Exception):
+    """The catalog makes more of a range than a record of usage.rated can hold."""
+
+    def __init__(self, record: RecordTooLarge, rated: RatedBatch) -> None:
+        """`rated`: what could not be written."""
+        metrics = {part.metric_id for part in rated.aggregates}
+        metrics |= {refused.metric_id for refused in rated.rejections if refused.metric_id}
+        super().__init__(
+            f"{record}. It is raw offsets {rated.first} to {rated.last}, which {len(metrics)}"
+            f" metrics of catalog version {rated.catalog_version} turn into"
+            f" {len(rated.aggregates)} aggregates and {len(rated.rejections)} rejections. Nothing"
+            f" of partition {record.partition} is rated from there on, and nothing is lost: archive"
+            " metrics that count these events, those first whose group keys or UNIQUE values hardly"
+            " repeat, and restart rating; or, if the topic takes less than schemas/topics.toml"
+            " says, run `tollgate init`, and restart rating."
+        )
+
+
+# These stop their partition; the others go on.
+_STOPS = (ChainBroken, RangeTooLarge)
 
 
 @dataclass(slots=True)
@@ -91,10 +113,10 @@ class RatingStep:
                         logger.warning("%s[%d] was not delivered up to %d", UNIQUE, partition, end)
                         await self._read_up(state, partition, end)
                     state.looked_at = state.next_source
-            except ChainBroken as broken:
+            except _STOPS as broken:
                 self._halt(partition, state, broken)
 
-    def _halt(self, partition: int, state: _Partition, broken: ChainBroken) -> None:
+    def _halt(self, partition: int, state: _Partition, broken: Exception) -> None:
         # It may have been opened anew while we looked.
         if self._partitions.get(partition) is state:
             del self._partitions[partition]
@@ -105,15 +127,16 @@ class RatingStep:
         self._partitions.pop(partition, None)
 
     async def process(self, record: Record) -> None:
-        """Rate one record. A gap is first read up from the checkpoint; when it stays, the
-        partition halts loudly and the others go on."""
+        """Rate one record. A gap is first read up from the checkpoint; when it stays, or the
+        record becomes too large for usage.rated, the partition halts loudly and the others go on.
+        """
         state = self._partitions.get(record.partition)
         if state is None:
             return
         try:
             async with state.busy:
                 await self._take(state, record)
-        except ChainBroken as broken:
+        except _STOPS as broken:
             self._halt(record.partition, state, broken)
 
     async def _take(self, state: _Partition, record: Record) -> None:
@@ -154,7 +177,10 @@ class RatingStep:
             self._catalog = await self._catalogs.current(self._catalog)
             rated = rated_batch(record, batch, step.range, self._catalog)
             reach("before_send")
-            await self._log.append(RATED, record.partition, encode(rated))
+            try:
+                await self._log.append(RATED, record.partition, encode(rated))
+            except RecordTooLarge as error:
+                raise RangeTooLarge(error, rated) from error
             reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1

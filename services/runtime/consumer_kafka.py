@@ -15,7 +15,7 @@ from aiokafka.errors import (
 
 from services.runtime.consumer import Assignee, OffsetsGone
 from services.runtime.log import Record
-from services.runtime.log_kafka import RECORD_BYTES_MAX, as_record
+from services.runtime.log_kafka import FETCH_BYTES, as_record
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class KafkaConsumer:
             auto_offset_reset="none",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            max_partition_fetch_bytes=RECORD_BYTES_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=POLL_WAIT_MS,
         )
 

@@ -8,6 +8,21 @@ UNIQUE = "usage.unique"
 RATED = "usage.rated"
 TOPICS = (RAW, UNIQUE, RATED)
 
+# Where a range of usage.raw ends depends on the log alone, never on the catalog, so a record of
+# usage.rated is as large as its range and the catalog make it. A range has at most 1,000 events and
+# 1 MB (dedup/judge.py). One metric that counts or refuses all of them adds at most what they say,
+# once more (as references, groups, values: 1 MB), and below 500 bytes for each in ids, digits,
+# reasons, names of properties of usual length, and punctuation (0.5 MB): 1.5 MB. What a refused
+# event itself says is carried once: 1.4 MB in all, in base64. So 40 metrics on the same events
+# always fit, whatever these are: 40 x 1.5 + 1.4 = 61.4 MB, below 64 MiB = 67.1 MB. Of small events
+# far more do: 300 metrics that group 900 events apart by 60 bytes make 39 MB.
+# What is larger all the same stops its partition, with an error that says what to do.
+BATCH_BYTES_MAX = {RAW: 1024 * 1024, UNIQUE: 4 * 1024 * 1024, RATED: 64 * 1024 * 1024}
+"""What Kafka takes at once, by topic: max.message.bytes in schemas/topics.toml."""
+
+# Around the value, in a batch of its own, Kafka counts 61 bytes of header and at most 21 of record.
+FRAME_BYTES = 96
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -22,6 +37,20 @@ class Record:
 
 class AppendFailed(Exception):
     """It is unknown whether the record is in the log: stop and resume from the log's own end."""
+
+
+class RecordTooLarge(Exception):
+    """The record is larger than its topic takes; it is not in the log, and never will be."""
+
+    def __init__(self, topic: str, partition: int, size: int) -> None:
+        """`size`: of the value, in bytes."""
+        super().__init__(
+            f"{topic}[{partition}]: a record of {size} bytes is larger than the topic takes"
+            " (max.message.bytes)"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.size = size
 
 
 class OffsetGone(Exception):
@@ -39,12 +68,13 @@ class OffsetGone(Exception):
 
 
 class Log(Protocol):
-    """Random access to the topics. Raises AppendFailed from append, OffsetGone from read,
-    OSError-like errors of the adapter from reads; the caller's process then ends and resumes from
-    its output."""
+    """Random access to the topics. Raises AppendFailed and RecordTooLarge from append, OffsetGone
+    from read, OSError-like errors of the adapter from reads; the caller's process then ends and
+    resumes from its output, unless it knows better."""
 
     async def append(self, topic: str, partition: int, value: bytes) -> int:
-        """Durably append one record; returns its offset."""
+        """Durably append one record; returns its offset. Raises RecordTooLarge, and then nothing
+        was written, when the value and its frame exceed what the topic takes."""
         ...
 
     async def last(self, topic: str, partition: int) -> Record | None:

@@ -9,13 +9,25 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OffsetOutOfRangeError
 
-from services.runtime.log import TOPICS, AppendFailed, OffsetGone, Record
+from services.runtime.log import (
+    BATCH_BYTES_MAX,
+    TOPICS,
+    AppendFailed,
+    OffsetGone,
+    Record,
+    RecordTooLarge,
+)
 
 REQUEST_TIMEOUT_MS = 30_000
-# The largest record of ours, usage.unique and usage.rated, is below 4 MiB (schemas/topics.toml).
-RECORD_BYTES_MAX = 4 * 1024 * 1024
+# The largest record of any topic of ours. A buffer of the producer grows with what is put into it.
+RECORD_BYTES_MAX = max(BATCH_BYTES_MAX.values())
+# When to close a batch of several records. A record beyond it is a batch of its own.
+_BATCH_BYTES = 4 * 1024 * 1024
+# What a fetch brings of a partition, so that a reader's memory is bounded. Kafka delivers a first
+# record beyond it whole, so there is no record that cannot be read.
+FETCH_BYTES = 4 * 1024 * 1024
 _READ_WAIT_MS = 1_000
 _FETCH_WAIT_MS = 10
 
@@ -39,7 +51,7 @@ class KafkaLog:
                 client_id=client_id,
                 acks="all",
                 enable_idempotence=True,
-                max_batch_size=RECORD_BYTES_MAX,
+                max_batch_size=_BATCH_BYTES,
                 max_request_size=RECORD_BYTES_MAX,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
             )
@@ -48,7 +60,7 @@ class KafkaLog:
             client_id=client_id,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            max_partition_fetch_bytes=RECORD_BYTES_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES,
             # What is read is there: the broker need never wait, and a fetch that is under way for
             # the partition before must not hold up the next.
             fetch_max_wait_ms=_FETCH_WAIT_MS,
@@ -77,6 +89,8 @@ class KafkaLog:
         assert self._producer is not None, "this log was opened read-only"
         try:
             sent = await self._producer.send_and_wait(topic, value, partition=partition)
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(topic, partition, len(value)) from error
         except KafkaError as error:
             raise AppendFailed(
                 f"{topic}[{partition}]: Kafka did not acknowledge a record of {len(value)} bytes:"

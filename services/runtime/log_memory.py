@@ -3,7 +3,14 @@
 from bisect import bisect_left
 from collections import defaultdict
 
-from services.runtime.log import OffsetGone, Record
+from services.runtime.log import (
+    BATCH_BYTES_MAX,
+    FRAME_BYTES,
+    RATED,
+    OffsetGone,
+    Record,
+    RecordTooLarge,
+)
 
 READ_MAX = 500
 
@@ -38,6 +45,9 @@ class MemoryLog:
 
     async def append(self, topic: str, partition: int, value: bytes) -> int:
         """See Log."""
+        # A topic that is not ours takes what a client of ours would send.
+        if len(value) + FRAME_BYTES > BATCH_BYTES_MAX.get(topic, BATCH_BYTES_MAX[RATED]):
+            raise RecordTooLarge(topic, partition, len(value))
         return self.put(topic, partition, None, value)
 
     async def last(self, topic: str, partition: int) -> Record | None:

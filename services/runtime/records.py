@@ -74,14 +74,15 @@ class RatedAggregate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RatedRejection(msgspec.Struct, frozen=True):
-    """An event that one metric (metric_id null: none at all) could not count."""
+    """An event that one metric (metric_id null: none at all) could not count. Of several metrics,
+    only the first in the record carries key and value: they are large, and the same for all."""
 
     offset: int  # raw offset, absolute
     reason: str
     detail: str
     metric_id: UUID | None
-    key: bytes | None
-    value: bytes | None
+    key: bytes | None  # base64 in JSON
+    value: bytes | None  # base64 in JSON
     ingested_at_ms: int
 
 
@@ -112,6 +113,16 @@ class RatedBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "
     aggregates: list[RatedAggregate]
     rejections: list[RatedRejection]
     conflicting: list[RatedConflict]
+
+
+def whole_rejections(batch: RatedBatch) -> list[RatedRejection]:
+    """The rejections of a record, each with the event's key and value."""
+    found: list[RatedRejection] = []
+    for rejection in batch.rejections:
+        # Those of an event stand together.
+        first = found[-1] if found and found[-1].offset == rejection.offset else rejection
+        found.append(msgspec.structs.replace(rejection, key=first.key, value=first.value))
+    return found
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")

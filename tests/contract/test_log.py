@@ -9,14 +9,22 @@ from uuid import uuid4
 
 import pytest
 
-from services.runtime.log import AppendFailed, Log, OffsetGone, Record
+from services.runtime.log import (
+    BATCH_BYTES_MAX,
+    FRAME_BYTES,
+    RATED,
+    Log,
+    OffsetGone,
+    Record,
+    RecordTooLarge,
+)
 from services.runtime.log_kafka import KafkaLog
 from services.runtime.log_memory import MemoryLog
 from tests.conftest import Servers
 from tests.contract.conftest import Loop
-from tests.contract.topics import create_topic, delete_topics, truncate
+from tests.contract.topics import DECLARED, create_topic, delete_topics, truncate
 
-OURS = {"max.message.bytes": "4194304"}  # as schemas/topics.toml has it for usage.unique
+LARGEST = BATCH_BYTES_MAX[RATED] - FRAME_BYTES
 
 
 @dataclass
@@ -73,7 +81,9 @@ def subject(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Subject]:
         return
     servers: Servers = request.getfixturevalue("servers")
     subject = Subject(request.getfixturevalue("kafka_log"), kafka=servers.kafka_bootstrap_servers)
-    loop.run(create_topic(servers.kafka_bootstrap_servers, subject.topic, **OURS))
+    loop.run(
+        create_topic(servers.kafka_bootstrap_servers, subject.topic, **DECLARED[RATED]["config"])
+    )
     yield subject
     loop.run(delete_topics(servers.kafka_bootstrap_servers, [subject.topic]))
 
@@ -203,8 +213,20 @@ def test_more_than_one_read_gives_is_read_in_pieces_without_loss(
 
 def test_the_largest_record_we_write_is_appended_and_read(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
-        await subject.append(0, b"before", b"y" * 4_000_000, b"after")
-        assert [len(r.value or b"") for r in await subject.read_all(0)] == [6, 4_000_000, 5]
+        await subject.append(0, b"before", b"y" * LARGEST, b"after")
+        assert [len(r.value or b"") for r in await subject.read_all(0)] == [6, LARGEST, 5]
+
+    loop.run(scenario())
+
+
+def test_a_larger_record_is_refused_and_the_log_goes_on(loop: Loop, subject: Subject) -> None:
+    async def scenario() -> None:
+        await subject.append(0, b"before")
+        with pytest.raises(RecordTooLarge, match=subject.topic) as refused:
+            await subject.append(0, b"y" * BATCH_BYTES_MAX[RATED])
+        assert refused.value.size == BATCH_BYTES_MAX[RATED]
+        assert await subject.append(0, b"after") == [1]
+        assert [r.value for r in await subject.read_all(0)] == [b"before", b"after"]
 
     loop.run(scenario())
 
@@ -219,26 +241,5 @@ def test_offset_at_is_the_first_record_at_or_after_an_instant(loop: Loop, subjec
         for instant in instants:
             expected = next((n for n, at in enumerate(times) if at >= instant), len(times))
             assert await subject.log.offset_at(subject.topic, 0, instant) == expected
-
-    loop.run(scenario())
-
-
-def test_a_record_that_kafka_refuses_is_reported_and_never_taken_for_written(
-    loop: Loop, servers: Servers
-) -> None:
-    topic = f"contract-{uuid4().hex}"
-    address = servers.kafka_bootstrap_servers
-
-    async def scenario() -> None:
-        await create_topic(address, topic, **{"max.message.bytes": "1000"})
-        log = KafkaLog(address, "contract")
-        await log.start()
-        try:
-            with pytest.raises(AppendFailed, match=topic):
-                await log.append(topic, 0, b"x" * 5_000)
-            assert await log.bounds(topic, 0) == (0, 0)
-        finally:
-            await log.stop()
-            await delete_topics(address, [topic])
 
     loop.run(scenario())

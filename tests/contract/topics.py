@@ -1,11 +1,15 @@
 """Fresh Kafka topics for a test."""
 
 import asyncio
+import tomllib
+from importlib.resources import files
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+# As Tollgate makes its own.
+DECLARED = tomllib.loads(files("schemas").joinpath("topics.toml").read_text("utf-8"))["topics"]
 _ANEW_TRIES = 100
 
 

@@ -8,10 +8,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.runtime.log import TOPICS, Record
 from services.runtime.log_kafka import KafkaLog
-from tests.contract.topics import create_topic, delete_topics, make_anew, truncate
-
-# As schemas/topics.toml has it for usage.raw.
-_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+from tests.contract.topics import DECLARED, create_topic, delete_topics, make_anew, truncate
 
 
 class OwnTopics:
@@ -24,7 +21,7 @@ class OwnTopics:
 
     async def __aenter__(self) -> Self:
         for topic in TOPICS:
-            await create_topic(self._servers, self._prefix + topic, **_CONFIG)
+            await create_topic(self._servers, self._prefix + topic, **DECLARED[topic]["config"])
         await self._log.start()
         return self
 
