@@ -30,11 +30,12 @@ _REFUSALS = {
     "400": "The request is malformed; `errors` names every fault",
     "401": "The bearer token is missing or unknown",
     "404": "There is no such thing",
+    "408": "The body did not come in time; send it again",
     "409": "It clashes with what there is; sending it again cannot help",
     "413": "The body is too large",
     "503": "Not available now; send it again after Retry-After",
 }
-_INGEST_REFUSALS = ("400", "401", "413", "503")
+_INGEST_REFUSALS = ("400", "401", "408", "413", "503")
 
 
 @cache
@@ -72,7 +73,7 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
     responses.pop("422", None)
     changes = method in ("post", "put")
     for status, description in _REFUSALS.items():
-        if changes or status not in ("409", "413"):
+        if changes or status not in ("408", "409", "413"):
             responses[status] = _refusal(description)
 
 

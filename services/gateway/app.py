@@ -16,7 +16,7 @@ from services.runtime.http import (
     Scope,
     Send,
     bearer_token,
-    header,
+    declared_length,
     read_body,
     respond,
     respond_error,
@@ -74,30 +74,32 @@ class IngestApp:
         token = bearer_token(scope)
         if token is None or await self._name_of(token) is None:
             raise UNAUTHORIZED
-        held = self._reserve(scope)
+        # What would not fit is refused before it is read. Memory is only taken for what came: an
+        # upload that stands still must not keep others out.
+        self._check_room(min(declared_length(scope), self._body_bytes_max))
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            self._check_room(size)
+            held += size
+            self._bytes_in_flight += size
+
         try:
             # While Kafka is waited for, nothing here holds the body or what was read from it.
-            await self._sink.put(await self._events(scope, receive))
+            await self._sink.put(await self._events(scope, receive, take))
         finally:
             self._bytes_in_flight -= held
 
-    async def _events(self, scope: Scope, receive: Receive) -> list[tuple[str, bytes]]:
-        body = await read_body(scope, receive, self._body_bytes_max)
+    async def _events(
+        self, scope: Scope, receive: Receive, take: Callable[[int], None]
+    ) -> list[tuple[str, bytes]]:
+        body = await read_body(scope, receive, self._body_bytes_max, take)
         return [(event.transaction_id, content) for event, content in accept(body, self._now())]
 
-    def _reserve(self, scope: Scope) -> int:
-        """Take memory for the body before it is read; without a length, for the largest."""
-        declared = header(scope, b"content-length")
-        known = declared is not None and declared.isdigit() and not _compressed(scope)
-        size = min(int(declared or 0), self._body_bytes_max) if known else self._body_bytes_max
+    def _check_room(self, size: int) -> None:
         if self._bytes_in_flight + size > self._bytes_in_flight_max:
             raise unavailable("too much is waiting for Kafka; send again in a moment")
-        self._bytes_in_flight += size
-        return size
-
-
-def _compressed(scope: Scope) -> bool:
-    return header(scope, b"content-encoding") is not None
 
 
 def unavailable(message: str) -> HttpError:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from services.rating.agent import make_app
@@ -38,15 +39,24 @@ async def rating(settings: Settings, stopping: asyncio.Event) -> None:
     try:
         await log.start()
         await app.start()
-        await first_of(assigned.wait(), stopping.wait())
-        notify_ready(settings)
-        await first_of(app.wait_until_stopped(), stopping.wait())
-        if not stopping.is_set():
-            raise RuntimeError("Faust stopped by itself; see the lines above")
+        await watch(app, assigned, stopping, lambda: notify_ready(settings))
     finally:
         await _stop(app, exit_status=0 if stopping.is_set() else 1)
         await log.stop()
         await pool.close()
+
+
+async def watch(
+    app: Any, assigned: asyncio.Event, stopping: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Until `stopping`; calls `ready` once partitions were assigned. Raises RuntimeError when
+    Faust stops by itself, be it before that."""
+    await first_of(assigned.wait(), app.wait_until_stopped(), stopping.wait())
+    if assigned.is_set():
+        ready()
+    await first_of(app.wait_until_stopped(), stopping.wait())
+    if not stopping.is_set():
+        raise RuntimeError("Faust stopped by itself; see the lines above")
 
 
 async def _stop(app: Any, exit_status: int) -> None:

@@ -71,8 +71,12 @@ class Worker:
         await self._consumer.stop()
 
     async def wait_assigned(self) -> None:
-        """Until the group has given out its partitions for the first time."""
+        """Until the group has given out its partitions for the first time; raises what kept the
+        step from taking them over."""
+        assert self._fatal is not None, "the worker was not started"
         await self._assigned.wait()
+        if self._fatal.done():
+            self._fatal.result()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Give partitions up between two calls of the step."""
@@ -82,7 +86,7 @@ class Worker:
 
     async def assigned(self, partitions: Sequence[int]) -> None:
         """Seek every partition to the stage's own checkpoint. An error ends the process; it is
-        kept for `run`, because whoever calls this would log it and go on."""
+        kept for `run` and `wait_assigned`, because whoever calls this would log it and go on."""
         assert self._fatal is not None, "the worker was not started"
         async with self._busy:
             self._suspect.clear()
@@ -93,6 +97,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001 (run raises it)
                 if not self._fatal.done():
                     self._fatal.set_exception(error)
+                self._assigned.set()  # whoever waits for it hears of the error there
                 return
         logger.info("reads %s, partitions %s", self._topic, list(partitions))
         self._assigned.set()

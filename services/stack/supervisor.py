@@ -154,10 +154,17 @@ class Supervisor:
         if await self._stopped_within(delay_s):
             return problem
         stopwatch = Stopwatch()
+        # More time at every attempt: what has much to recover must not be killed over it for ever.
+        wait_s = START_WAIT_S_MAX * kept.backoff.deaths
         try:
-            await program.prepare()
-            again = await self._run_until_ready(kept)
+            async with asyncio.timeout(wait_s):
+                await program.prepare()
+                again = await self._run_until_ready(kept)
+        except TimeoutError:
+            await self._end(kept)
+            return f"was not ready within {wait_s:.0f} s"
         except (StackError, OSError, subprocess.SubprocessError) as error:
+            await self._end(kept)
             return f"could not be started again ({error})"
         if again is None:
             self._announce(program.name, f"is back ({stopwatch})")
@@ -172,6 +179,13 @@ class Supervisor:
         except TimeoutError:
             return False
         return True
+
+    async def _end(self, kept: _Kept) -> None:
+        """Kill what is of no use; it is gone before another one is started."""
+        if kept.child is not None:
+            kept.child.kill()
+            await kept.child.wait()
+        self._bury(kept)
 
     def _bury(self, kept: _Kept) -> None:
         """What it started must not go on beside its successor."""

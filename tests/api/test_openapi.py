@@ -19,6 +19,7 @@ def test_it_describes_bodies_replies_errors_and_the_bearer() -> None:
         "200",
         "400",
         "401",
+        "408",
         "413",
         "503",
     }

@@ -233,3 +233,31 @@ def test_an_open_that_fails_at_an_assignment_ends_the_process() -> None:
             await bench.running
 
     asyncio.run(go())
+
+
+def test_whoever_waits_for_the_first_assignment_hears_that_an_open_failed() -> None:
+    async def go() -> None:
+        bench = Bench()
+        bench.step.fails = ConnectionError("Redis is away")
+        await bench.worker.start()
+        waiting = asyncio.create_task(bench.worker.wait_assigned())
+        await bench.consumer.assign([0])
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(5):
+                await waiting
+
+    asyncio.run(go())
+
+
+def test_the_first_assignment_is_waited_for_until_every_partition_is_open() -> None:
+    async def go() -> None:
+        bench = Bench()
+        await bench.worker.start()
+        waiting = asyncio.create_task(bench.worker.wait_assigned())
+        await bench.settle()
+        assert not waiting.done()
+        await bench.consumer.assign([0, 1])
+        await waiting
+        assert bench.step.opened == [0, 1]
+
+    asyncio.run(go())

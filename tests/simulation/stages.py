@@ -133,6 +133,7 @@ async def work(world: World, process: Process, topic: str, step: DedupStep | Pro
     consumer = SimulatedConsumer(world.servers, topic, world.groups[process.stage], process)
     worker = Worker(consumer, topic=topic, records_max=1_000, step=step)
     await worker.start()
+    await worker.wait_assigned()
     await worker.run(asyncio.Event())
 
 
