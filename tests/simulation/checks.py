@@ -132,6 +132,8 @@ def check_partition(
     counted_live = servers.counted_live.get((number, partition), {})
 
     def metrics_at(offset: int) -> tuple[BillableMetric, ...]:
+        if offset not in ranges:
+            raise Failure("chain", f"raw offset {partition}/{offset} was counted and not rated")
         version, place = ranges[offset]
         if offset not in counted_live or version >= floor:
             return history.in_force(version, floor).metrics
