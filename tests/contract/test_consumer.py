@@ -13,10 +13,11 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.runtime.consumer import OffsetsGone
 from services.runtime.consumer_kafka import KafkaConsumer
+from services.runtime.log import BATCH_BYTES_MAX, FRAME_BYTES, RATED
 from services.runtime.log_kafka import KafkaLog
 from tests.conftest import Servers
 from tests.contract.conftest import Loop
-from tests.contract.topics import create_topic, delete_topics
+from tests.contract.topics import DECLARED, create_topic, delete_topics
 
 WAIT_S = 60.0
 
@@ -44,16 +45,22 @@ class Told:
 
 @asynccontextmanager
 async def consuming(
-    servers: Servers, starts: dict[int, int | None], late_s: float = 0.0, gone: bool = False
+    servers: Servers,
+    starts: dict[int, int | None],
+    late_s: float = 0.0,
+    gone: bool = False,
+    large: int = 0,
 ) -> AsyncIterator[KafkaConsumer]:
     """A new group on a topic with ten records in each of two partitions; with `gone` the first
-    five of partition 0 are deleted."""
+    five of partition 0 are deleted; with `large` it ends with records of that many bytes."""
     topic = f"contract-{uuid4().hex}"
-    await create_topic(servers.kafka_bootstrap_servers, topic)
+    await create_topic(servers.kafka_bootstrap_servers, topic, **DECLARED[RATED]["config"])
     log = KafkaLog(servers.kafka_bootstrap_servers, "contract")
     await log.start()
     for number in range(20):
         await log.append(topic, number % 2, b"%d" % number)
+    for _ in range(2 if large else 0):
+        await log.append(topic, 0, b"x" * large)
     await log.stop()
     if gone:
         admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka_bootstrap_servers)
@@ -127,3 +134,16 @@ def test_an_offset_that_is_gone_is_told_until_a_pause_and_the_others_go_on(
             assert await consumer.poll(4) == {}
 
     loop.run(go())
+
+
+def test_the_largest_records_are_read_beside_a_partition_that_has_much_to_read(
+    loop: Loop, servers: Servers
+) -> None:
+    """A fetch asks for less than such a record: Kafka gives it whole when it comes first."""
+
+    async def go() -> dict[int, list[int]]:
+        largest = BATCH_BYTES_MAX[RATED] - FRAME_BYTES
+        async with consuming(servers, {0: 9, 1: 0}, large=largest) as consumer:
+            return await offsets_read(consumer, 13)
+
+    assert loop.run(go()) == {0: [9, 10, 11], 1: list(range(10))}
