@@ -73,8 +73,12 @@ def test_a_second_worker_that_was_never_ready_is_none(monkeypatch: pytest.Monkey
     monkeypatch.setattr(faults, "_READY_S_MAX", 0.05)
     for kind in ("second worker", "twin"):
         fault = next(fault for fault in faults.every_fault() if fault.kind == kind)
+
+        async def once(fault: Fault = fault) -> str:
+            return await fault.do(cast(World, Dies()), random.Random(1))
+
         with pytest.raises(NotDone, match="had ended with 1"):
-            asyncio.run(fault.do(cast(World, Dies()), random.Random(1)))
+            asyncio.run(once())
 
 
 def test_what_a_client_was_told_wrongly_fails_the_measurement(
