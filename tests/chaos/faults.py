@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.stack.notify import NotifySocket
 from services.stack.stages import INSTANCE_ID
 from tests.chaos import replays
-from tests.chaos.world import SERVERS, STAGES, World
+from tests.chaos.world import SERVERS, STAGES, NotDone, World
 
 # Kafka gives a silent member's partitions to others after 10 s (worker.SESSION_TIMEOUT_MS).
 _PAUSE_S = (11.0, 14.0)
@@ -20,6 +21,8 @@ _SERVER_PAUSE_S = (0.5, 4.0)
 _FORGOTTEN_S = (1.0, 2.5)
 # Until two workers have shared the partitions and done some work together.
 _TOGETHER_S = (3.0, 6.0)
+# Until a second worker has its partitions; one that fails for the fault before is started again.
+_READY_S_MAX = 40.0
 # With traffic a point is reached at once; what still sleeps fires later, which is noted.
 _FIRES_S = 6.0
 
@@ -121,7 +124,16 @@ def _pause(name: str, between: tuple[float, float]) -> Action:
 
 def _second(stage: str, instance_id: str = "") -> Action:
     async def do(world: World, choice: random.Random) -> str:
-        world.start_second(stage, instance_id)
+        notify = NotifySocket(stage)
+        try:
+            world.start_second(stage, notify.address, instance_id)
+            async with asyncio.timeout(_READY_S_MAX):
+                await notify.wait_ready()
+        except TimeoutError as error:
+            how = await asyncio.to_thread(world.end_second, stage, signal.SIGKILL)
+            raise NotDone(f"a second {stage} was never ready: {how}") from error
+        finally:
+            notify.close()
         await asyncio.sleep(choice.uniform(*_TOGETHER_S))
         number = choice.choice([signal.SIGKILL, signal.SIGTERM])
         return await asyncio.to_thread(world.end_second, stage, number)
@@ -131,7 +143,10 @@ def _second(stage: str, instance_id: str = "") -> Action:
 
 def _cut(server: str) -> Action:
     async def do(world: World, _: random.Random) -> str:
-        return f"{world.cut_connections(server)} connections"
+        count = world.cut_connections(server)
+        if count == 0:
+            raise NotDone(f"nobody is connected to {server}")
+        return f"{count} connections"
 
     return do
 
@@ -143,8 +158,8 @@ def _replay(source: str) -> Action:
     return do
 
 
-async def _roll_back(world: World, _: random.Random) -> str:
-    return await replays.roll_back(world.tollgate)
+async def _roll_back(world: World, choice: random.Random) -> str:
+    return await replays.roll_back(world.tollgate, choice)
 
 
 async def _flush(world: World, _: random.Random) -> str:
@@ -160,11 +175,11 @@ async def _terminate_backends(world: World, _: random.Random) -> str:
 
 
 async def _ask(request: Awaitable[None]) -> str:
-    """A server that is just coming back cannot be asked for anything; that is noted."""
+    """A server that is just coming back cannot be asked for anything."""
     try:
         await request
-    except Exception as error:  # noqa: BLE001 (whatever the clients raise for an absent server)
-        return f"not done: {error!r}"
+    except Exception as error:  # whatever the clients raise for an absent server
+        raise NotDone(repr(error)) from error
     return ""
 
 
@@ -184,16 +199,16 @@ async def _older(world: World, choice: random.Random) -> str:
     files = _redis_files(world)
     copy = files.with_name("older")
     shutil.rmtree(copy, ignore_errors=True)
+    if not any(files.glob("*.incr.aof")):
+        raise NotDone("Redis has no file yet")
     world.stop(pid)
-    if files.exists():
-        shutil.copytree(files, copy)
+    shutil.copytree(files, copy)
     world.go_on(pid)
     seconds = choice.uniform(*_FORGOTTEN_S)
     await asyncio.sleep(seconds)
     world.stop(pid)
     shutil.rmtree(files, ignore_errors=True)
-    if copy.exists():
-        copy.rename(files)
+    copy.rename(files)
     world.go_on_dead(pid)
     return f"forgets {seconds:.1f} s"
 

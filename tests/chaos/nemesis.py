@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.chaos.faults import Fault, every_fault, gone
-from tests.chaos.world import World
+from tests.chaos.world import NotDone, World
 
 # Sometimes the next fault meets a stage in the middle of its recovery from the last.
 _PAUSE_S = (0.0, 1.5)
 # Until what was armed has fired, with load and everything running.
 _LAST_FIRES_S = 60.0
+# A fault that cannot be done, for the one before, is tried again; it must be possible by then.
+_DONE_S_MAX = 150.0
+_TRY_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Nemesis:
             at_s = time.monotonic() - began
             if self.seconds is not None and at_s >= self.seconds:
                 break
-            note = await fault.do(self.world, self.random)
+            # Its own choices, so that one that is tried again does not change what comes after.
+            note = await _until_done(self.world, fault, random.Random(self.random.random()))
             self.done.append(Done(at_s, fault, note))
             await asyncio.sleep(self.random.uniform(*_PAUSE_S))
         await asyncio.to_thread(self.world.restore_order)
@@ -73,3 +77,14 @@ class Nemesis:
         kills = sum(killing.get(done.fault.kind, 0) for done in self.done)
         kills += 2 * sum(done.fault.target == "all servers" for done in self.done)
         return kills + sum("SIGKILL" in done.note for done in self.done)
+
+
+async def _until_done(world: World, fault: Fault, choice: random.Random) -> str:
+    deadline = time.monotonic() + _DONE_S_MAX
+    while True:
+        try:
+            return await fault.do(world, choice)
+        except NotDone as reason:
+            problem = f"{fault.kind} {fault.target} could not be done: {reason}"
+            assert time.monotonic() < deadline, problem
+        await asyncio.sleep(_TRY_AGAIN_S)

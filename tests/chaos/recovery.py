@@ -92,14 +92,16 @@ async def loaded(tollgate: Tollgate, events_per_s: int) -> AsyncIterator[tuple[L
     name = f"recovery-{uuid4().hex[:6]}"
     load = Load([run["api_url"]], run["token"], customers, name, events_per_s, random.Random(1))
     progress, stopping = Progress(tollgate), asyncio.Event()
-    tasks = [asyncio.create_task(load.run(stopping)), asyncio.create_task(progress.keep())]
+    posting = asyncio.create_task(load.run(stopping))
+    looking = asyncio.create_task(progress.keep())
     try:
         await _flowing(progress, since=time.monotonic())
         yield load, progress
     finally:
         stopping.set()
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await posting  # raises what a client was told that it must not be told
 
 
 async def recovered(tollgate: Tollgate, load: Load, progress: Progress, name: str) -> float:

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from services.runtime.json import decode_json
+from tests.chaos.world import NotDone
 from tests.integration.client import Tollgate
 
 # Servers that were just killed come back meanwhile.
@@ -69,21 +70,23 @@ def _replay_and_promote(tollgate: Tollgate, source: str, killed_after_s: float) 
             how = f"killed after {killed_after_s:.1f} s"
     made = [g["id"] for g in generations(tollgate) if g["id"] not in known]
     if not made:
-        return f"{how}, before it began"
+        raise NotDone(f"the replay {how} before it began")
     patiently(tollgate, "promote", str(made[-1]))
     return f"{how}; generation {made[-1]} is live"
 
 
-async def roll_back(tollgate: Tollgate) -> str:
-    """Back to the generation before, where there is one."""
-    return await asyncio.to_thread(_roll_back, tollgate)
+async def roll_back(tollgate: Tollgate, choice: random.Random) -> str:
+    """Back to the generation before; where there is none, another is promoted first."""
+    killed_after_s = choice.uniform(*_KILLED_AFTER_S)
+    return await asyncio.to_thread(_roll_back, tollgate, killed_after_s)
 
 
-def _roll_back(tollgate: Tollgate) -> str:
+def _roll_back(tollgate: Tollgate, killed_after_s: float) -> str:
     [live] = [g for g in generations(tollgate) if g["state"] == "LIVE"]
+    first = ""
     if live["predecessor"] is None:
-        return "nothing to roll back to"
-    return patiently(tollgate, "rollback").strip()
+        first = _replay_and_promote(tollgate, "unique", killed_after_s) + "; "
+    return first + patiently(tollgate, "rollback").strip()
 
 
 def second_witness(tollgate: Tollgate) -> list[str]:

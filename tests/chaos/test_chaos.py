@@ -29,7 +29,9 @@ def test_whatever_dies_every_event_is_counted_once(tmp_path: Path, seed: int) ->
         report = asyncio.run(run(tollgate, world, seed=seed, seconds=None, rate=EVENTS_PER_S))
     print(report)
     assert report.good, str(report)
-    assert len(report.faults) == len(every_fault())
+    # Each was really done: what could not be was tried again, or ended the run.
+    done = [(each.fault.kind, each.fault.target) for each in report.faults]
+    assert sorted(done) == sorted((fault.kind, fault.target) for fault in every_fault())
     # The load was real: most of it was taken, in spite of everything.
     assert report.accepted > 10_000, str(report)
 

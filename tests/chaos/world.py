@@ -23,6 +23,10 @@ SERVERS = ("kafka", "redis", "postgres")
 BACK_S_MAX = 90.0
 
 
+class NotDone(Exception):
+    """A fault could not be done just now: what it breaks was not there. To be tried again."""
+
+
 class World:
     """Handles on everything that can be broken."""
 
@@ -47,11 +51,11 @@ class World:
 
     def kill(self, name: str) -> None:
         """kill -9."""
-        _signal(self.pid(name), signal.SIGKILL)
+        _strike(self.pid(name), signal.SIGKILL)
 
     def stop(self, pid: int) -> None:
         """SIGSTOP, remembered so that nothing stays stopped."""
-        _signal(pid, signal.SIGSTOP)
+        _strike(pid, signal.SIGSTOP)
         self.stopped.add(pid)
 
     def go_on(self, pid: int) -> None:
@@ -70,9 +74,9 @@ class World:
         path.touch()
         return path
 
-    def start_second(self, stage: str, instance_id: str = "") -> None:
-        """A second worker of a stage, beside the supervised one; `instance_id`: the supervised
-        one's own, by which Kafka takes the two for one."""
+    def start_second(self, stage: str, notify_socket: str, instance_id: str = "") -> None:
+        """A second worker of a stage, beside the supervised one, which says on the socket that it
+        is ready; `instance_id`: the supervised one's own, by which Kafka takes the two for one."""
         self.end_second(stage, signal.SIGKILL)
         run = self.run
         environ = {
@@ -80,6 +84,7 @@ class World:
             **{n.upper(): run[n] for n in ("kafka_bootstrap_servers", "redis_url", "database_url")},
             "TOLLGATE_FAILPOINT_DIR": str(self.failpoints),
             "TOLLGATE_INSTANCE_ID": instance_id,
+            "NOTIFY_SOCKET": notify_socket,
         }
         if stage == "gateway":
             port = choose_ports(["second"], {})["second"]
@@ -147,6 +152,13 @@ class World:
             self.end_second(stage, signal.SIGTERM)
         for name in (*SERVERS, *STAGES):
             self.pid(name)
+
+
+def _strike(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError as error:
+        raise NotDone("the process had ended by itself") from error
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
