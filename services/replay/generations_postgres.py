@@ -53,8 +53,9 @@ UPDATE generation SET state = 'LIVE', promoted_at = now(),
 WHERE id = $1
 """
 
-# Between two statements of a holder of the live generation, which are moments apart.
-IDLE_HELD = "15s"
+# PostgreSQL itself ends a holder that says nothing for so long: one that was stopped, or whose
+# machine is gone. Beyond the limit that a living one keeps (services/replay/level.py).
+IDLE_HELD = "30s"
 # Drafts that a promotion rewrites itself, about a second's work; more are shown by the pricing, in
 # the moments after it.
 SHOWN_DRAFTS_MAX = 10_000
