@@ -5,6 +5,7 @@ and it resumes from its own output. Nothing here retries.
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -20,6 +21,9 @@ from services.runtime.settings import Settings, settings_or_exit
 Stage = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 logger = logging.getLogger("tollgate")
+
+# Far longer than anything of ours holds the loop: the largest request or record takes about 2 s.
+LOOP_STALL_S_MAX = 20.0
 
 
 def run_stage(name: str, stage: Stage, argv: list[str]) -> int:
@@ -45,7 +49,20 @@ async def _until_stopped(stage: Stage, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await stage(settings, stopping)
+    watching = asyncio.create_task(_end_when_stalled())
+    try:
+        await stage(settings, stopping)
+    finally:
+        watching.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+async def _end_when_stalled() -> None:
+    """A loop that does not turn hears no signal and hands no partition over: after a while such a
+    process writes where it stands and ends with status 1, and a supervisor starts it again."""
+    while True:
+        faulthandler.dump_traceback_later(LOOP_STALL_S_MAX, exit=True)
+        await asyncio.sleep(LOOP_STALL_S_MAX / 10)
 
 
 def start_logging(name: str, level: str) -> None:
