@@ -170,10 +170,10 @@ TAMPERED = {
         " FROM invoice WHERE " + INVOICE,
         "line_items[0].sub_line_items[0].tiers[0].quantity",
     ),
+    # As void it is no draft, and the pricing does not open its period again meanwhile.
     "a draft that is gone": (
-        "CREATE TABLE taken AS SELECT * FROM invoice WHERE " + INVOICE + ";"
-        "DELETE FROM invoice WHERE " + INVOICE,
-        "INSERT INTO invoice SELECT * FROM taken; DROP TABLE taken",
+        "UPDATE invoice SET status = 'VOID' WHERE " + INVOICE,
+        "UPDATE invoice SET status = 'DRAFT' WHERE customer_id = '{customer}' AND status = 'VOID'",
         "invoice of customer",
     ),
 }
