@@ -1,10 +1,12 @@
-"""Which generation is live, and the lock that keeps it so to the end of a transaction.
+"""Which generation is live, or still there, kept so to the end of a transaction.
 
 An advisory lock, not the row's own: PostgreSQL lets new sharers of a row pass one that waits for it
 alone, so a promotion would never have its turn under load.
 """
 
 import asyncpg
+
+from services.projector.projection import GenerationDropped
 
 # Any constant; the migrations have another.
 _LOCK = 7_455_002
@@ -24,3 +26,12 @@ async def hold_live(connection: asyncpg.Connection) -> int:
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     generation: int = await connection.fetchval(_LIVE)
     return generation
+
+
+async def check_kept(connection: asyncpg.Connection, generation: int) -> None:
+    """For a transaction that writes a generation which is not live; raises GenerationDropped."""
+    state = await connection.fetchval(
+        "SELECT state FROM generation WHERE id = $1 FOR SHARE", generation
+    )
+    if state == "DROPPED":
+        raise GenerationDropped(f"generation {generation} was dropped meanwhile")

@@ -13,8 +13,8 @@ from services.domain.aggregate import Aggregate, AggregateKey, hour_start
 from services.domain.period import month_start
 from services.projector.aggregates_postgres import Totals, add_distinct, merge_totals
 from services.projector.conflicts_postgres import add_conflicts
-from services.projector.live_postgres import share_live
-from services.projector.projection import Flush, GenerationDropped, Position, PositionMoved
+from services.projector.live_postgres import check_kept, share_live
+from services.projector.projection import Flush, Position, PositionMoved
 from services.runtime.clock import utc_now
 from services.runtime.failpoint import reach
 from services.runtime.json import encode_json
@@ -113,7 +113,7 @@ class PostgresProjection:
             months.setdefault((own, month_start(start)), Aggregate()).merge(aggregate)
         async with self._pool.acquire() as connection, connection.transaction():
             if self._fixed is not None:
-                await _check_kept(connection, generation)
+                await check_kept(connection, generation)
             else:
                 live = await share_live(connection)
                 if live != generation:
@@ -154,14 +154,6 @@ def _series_key(key: AggregateKey) -> SeriesKey:
 
 def _in_order(key: SeriesKey) -> tuple[str, str, str]:
     return key[0], str(key[1]), key[2]
-
-
-async def _check_kept(connection: asyncpg.Connection, generation: int) -> None:
-    state = await connection.fetchval(
-        "SELECT state FROM generation WHERE id = $1 FOR SHARE", generation
-    )
-    if state == "DROPPED":
-        raise GenerationDropped(f"generation {generation} was dropped meanwhile")
 
 
 async def _advance(connection: asyncpg.Connection, flush: Flush, generation: int) -> None:

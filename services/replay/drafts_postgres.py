@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from services.projector.live_postgres import check_kept
 from services.projector.pricer import price
-from services.projector.projection import GenerationDropped
 from services.projector.quantities_postgres import read_quantities
 from services.replay.targets_postgres import Target, read_targets
 from services.runtime.plan_rows import PlanShelf
@@ -31,11 +31,7 @@ async def price_generation(connection: asyncpg.Connection, generation: int) -> i
 
     Call it within a REPEATABLE READ transaction: usage, plans and positions of one instant.
     """
-    state = await connection.fetchval(
-        "SELECT state FROM generation WHERE id = $1 FOR SHARE", generation
-    )
-    if state == "DROPPED":
-        raise GenerationDropped(f"generation {generation} was dropped meanwhile")
+    await check_kept(connection, generation)
     await connection.execute("DELETE FROM generation_draft WHERE generation = $1", generation)
     targets = await read_targets(connection, PlanShelf(), generation)
     for start in range(0, len(targets), CHUNK):

@@ -1,5 +1,5 @@
-"""Generations in PostgreSQL. The swap is one transaction that holds the live row exclusively; the
-projector and the pricing step hold it shared. Never touches a finalized invoice.
+"""Generations in PostgreSQL. The swap is one transaction that holds the live one alone; the
+projector and the pricing step share it. Never touches a finalized invoice.
 """
 
 from collections.abc import AsyncIterator, Mapping
