@@ -8,18 +8,27 @@ figure.
 import argparse
 import asyncio
 import json
+import signal
 import time
 import traceback
+from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import TARGETS, table
-from tests.bench.groups import GROUPS
+from tests.bench.groups import GROUPS, ONLY_FULL
 from tests.bench.report import hardware, versions
 from tests.bench.results import Results
 from tests.bench.scale import FULL, QUICK, Scale
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM ends it as Ctrl-C does: what was started is ended, what was made is removed."""
+    running = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    await running
 
 
 async def run(scale: Scale, only: set[str], results: Results) -> None:
@@ -30,9 +39,11 @@ async def run(scale: Scale, only: set[str], results: Results) -> None:
             continue
         try:
             await group.run(scale, wanted, results)
-        except Exception as error:  # noqa: BLE001 (kept: what else was measured stays)
+        except Exception as error:  # noqa: BLE001 (other stacks may do)
             traceback.print_exc()
+            # Whether what was measured before it was counted right is not known.
             results.failed(", ".join(wanted), error)
+            results.discard(wanted)
 
 
 def main() -> int:
@@ -45,6 +56,8 @@ def main() -> int:
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
     only = set(arguments.only.split(",")) if arguments.only else set(known)
+    if scale.quick and not arguments.only:
+        only -= ONLY_FULL
     if unknown := only - set(known):
         parser.error(f"{', '.join(sorted(unknown))}: the parts are {', '.join(known)}")
     began = time.monotonic()
@@ -56,7 +69,7 @@ def main() -> int:
         "settings": {**asdict(scale), "parts": [name for name in known if name in only]},
         "targets": {key: asdict(target) for key, target in TARGETS.items()},
     }
-    asyncio.run(run(scale, only, results))
+    asyncio.run(until_stopped(run(scale, only, results)))
     document["versions"] |= results.servers
     document["seconds"] = time.monotonic() - began
     document["figures"] = results.figures()

@@ -76,7 +76,7 @@ class Generator:
         self,
         bodies: Bodies,
         schedule: Schedule,
-        address: tuple[str, int],
+        addresses: list[tuple[str, int]],
         connections: int,
         progress: memoryview,
     ) -> None:
@@ -94,8 +94,8 @@ class Generator:
         self.statuses: Counter[str] = Counter()
         self.latencies_us: list[int] = []
         self.last_answer_s = 0.0
-        for _ in range(connections):
-            self._connect(address)
+        for number in range(connections):
+            self._connect(addresses[number % len(addresses)])
 
     def run(self) -> None:
         """Until everything was answered 200."""
@@ -209,14 +209,12 @@ def _schedule(order: dict[str, float | None]) -> Schedule:
 def main() -> None:
     """Entry."""
     order = json.loads(sys.stdin.readline())
-    host, port = order["host"], order["port"]
-    bodies = Bodies(Shape(**order["shape"]), host=f"{host}:{port}", token=order["token"])
+    addresses = [(str(host), int(port)) for host, port in order["addresses"]]
+    bodies = Bodies(Shape(**order["shape"]), host=addresses[0][0], token=order["token"])
     path = Path(order["progress"])
     with path.open("r+b") as file, mmap.mmap(file.fileno(), PROGRESS.size) as shared:
         progress = memoryview(shared)
-        generator = Generator(
-            bodies, _schedule(order), (host, port), order["connections"], progress
-        )
+        generator = Generator(bodies, _schedule(order), addresses, order["connections"], progress)
         print("ready", flush=True)
         sys.stdin.readline()
         cpu_s, began_s = time.process_time(), time.monotonic()

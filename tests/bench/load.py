@@ -5,8 +5,6 @@ import json
 import resource
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -69,8 +67,8 @@ class Posted:
 class Generator:
     """The generator's process: ready when entered, ended when left."""
 
-    def __init__(self, address: tuple[str, int], token: str, order: Order) -> None:
-        self._address = address
+    def __init__(self, addresses: list[tuple[str, int]], token: str, order: Order) -> None:
+        self._addresses = addresses
         self._token = token
         self._order = order
         self._process: asyncio.subprocess.Process | None = None
@@ -86,8 +84,8 @@ class Generator:
             limit=_LINE_BYTES_MAX,
         )
         order = asdict(self._order)
-        order |= {"host": self._address[0], "port": self._address[1]}
-        order |= {"token": self._token, "progress": str(self._progress)}
+        order |= {"addresses": self._addresses, "token": self._token}
+        order |= {"progress": str(self._progress)}
         await self._write(json.dumps(order))
         if (await self._line()) != b"ready\n":
             raise BenchError("the generator could not start")
@@ -137,21 +135,9 @@ class Generator:
 
 async def post(address: tuple[str, int], token: str, order: Order) -> Posted:
     """Post it all, watching nothing."""
-    async with Generator(address, token, order) as generator:
+    async with Generator([address], token, order) as generator:
         await generator.go()
         return await generator.posted()
-
-
-async def sampled(
-    work: "asyncio.Task[Posted]", every_s: float, sample: Callable[[], "asyncio.Future[None]"]
-) -> Posted:
-    """Call `sample` now and then while the work goes on."""
-    while not work.done():
-        began = time.monotonic()
-        await sample()
-        rest = max(0.0, every_s - (time.monotonic() - began))
-        await asyncio.wait([work], timeout=rest)
-    return await work
 
 
 def own_cpu_seconds() -> float:

@@ -1,9 +1,10 @@
 """What was measured, collected: figures, raw numbers, errors, what verify said."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.bench.figures import TARGETS
+from tests.bench.figures import TARGETS, shown
 
 
 class Results:
@@ -15,13 +16,18 @@ class Results:
         self.verified: dict[str, str] = {}
         self.tables: dict[str, str] = {}
         self.servers: dict[str, str] = {}
+        self._last_s = time.monotonic()
 
     def add(self, name: str, measured: dict[str, Any]) -> None:
         """What a part measured; its key `figures` may hold some of TARGETS."""
         unknown = set(measured.get("figures", {})) - set(TARGETS)
         assert not unknown, f"{name} has figures that are none: {unknown}"
-        self.parts[name] = measured
-        print(f"{name}: {measured.get('figures', {})}", flush=True)
+        now = time.monotonic()
+        self.parts[name] = {**measured, "took_s": now - self._last_s}
+        self._last_s = now
+        figures = measured.get("figures", {}).items()
+        told = ", ".join(f"{key} {shown(value)}" for key, value in figures)
+        print(f"{name} ({self.parts[name]['took_s']:.0f} s): {told}", flush=True)
 
     def end_to_end_per_s(self) -> float | None:
         """What the replay is compared with, once it was measured in this run."""

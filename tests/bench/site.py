@@ -69,6 +69,7 @@ class Site:
     catalog: Catalog
     drafts: Drafts
     expected: Expected = field(default_factory=Expected)
+    more_gateways: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def token(self) -> str:
@@ -96,7 +97,8 @@ class Site:
         `meanwhile` posts events of its own and says how many.
         """
         before = await self.drafts.taken()
-        async with Generator(self.stack.api, self.token, order) as generator:
+        addresses = [self.stack.api, *self.more_gateways]
+        async with Generator(addresses, self.token, order) as generator:
             usage, own_s = Usage(self.stack), own_cpu_seconds()
             backlog: list[Sample] = []
             began = time.monotonic()
@@ -115,6 +117,13 @@ class Site:
         busy = usage.others_cores(posted.cpu_s + own_cpu_seconds() - own_s)
         await self.count(posted)
         return Drained(posted, settled_s, cpu_s, busy, backlog)
+
+    async def posted(self, order: Order) -> Posted:
+        """Post it all, to every gateway, watching nothing."""
+        addresses = [self.stack.api, *self.more_gateways]
+        async with Generator(addresses, self.token, order) as generator:
+            await generator.go()
+            return await generator.posted()
 
     async def count(self, posted: Posted) -> None:
         """What was posted must be on the drafts by now."""

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from services.stack.ports import choose_ports
 from tests.bench.processes import cpu_seconds, machine_busy_seconds, pss_bytes
 
 SERVERS = ("kafka", "redis", "postgres")
@@ -27,10 +29,15 @@ _ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "DATABASE_URL", "TOLLGATE_
 _START_S_MAX = 180.0
 _STOP_S_MAX = 60.0
 _COMMAND_S_MAX = 900.0
+_WORKER_S_MAX = 60.0
 
 
 class BenchError(Exception):
     """What was measured is no figure, or could not be measured."""
+
+
+class NotSustained(BenchError):
+    """No rate that was tried was kept up with; the count is right all the same."""
 
 
 class Stack:
@@ -40,7 +47,7 @@ class Stack:
         self.data_dir = data_dir
         self.start_s = 0.0
         self._up: asyncio.subprocess.Process | None = None
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._pids: dict[str, int] = {}
 
     @property
@@ -83,11 +90,7 @@ class Stack:
 
     async def stop(self) -> None:
         """In order."""
-        for worker in self._workers:
-            worker.terminate()
-        for worker in self._workers:
-            await asyncio.to_thread(worker.wait, _STOP_S_MAX)
-        self._workers.clear()
+        await self.end_workers()
         if self._up is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -136,28 +139,46 @@ class Stack:
         return pss_bytes(self._roots())
 
     def _roots(self) -> dict[str, int]:
-        roots = dict(self._pids)
-        for number, worker in enumerate(self._workers, 2):
-            roots[f"worker {number}"] = worker.pid
-        return roots
+        return self._pids | {name: worker.pid for name, worker in self._workers.items()}
 
-    def add_worker(self, stage: str, number: int) -> Path:
-        """One more process of a stage, under a name of its own; returns its log."""
+    async def add_worker(self, stage: str, number: int) -> int:
+        """One more process of a stage, under a name of its own, once it takes part; returns its
+        port, which only a gateway has."""
         run = self.run
+        port = choose_ports(["bench"], {})["bench"]
         environ = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": run["kafka_bootstrap_servers"],
             "REDIS_URL": run["redis_url"],
             "DATABASE_URL": run["database_url"],
             "TOLLGATE_INSTANCE_ID": f"bench-{number}",
+            "TOLLGATE_PORT": str(port),
         }
-        log = self.data_dir / f"{stage}-{number}.log"
+        name = f"{stage}-{number}"
+        log = self.data_dir / f"{name}.log"
         with log.open("wb") as lines:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "services", stage], env=environ, stderr=lines, stdout=lines
             )
-        self._workers.append(worker)
-        return log
+        self._workers[name] = worker
+        deadline = time.monotonic() + _WORKER_S_MAX
+        while not (_listens(port) if stage == "gateway" else b"partitions [" in log.read_bytes()):
+            if worker.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{name} did not start:\n{log.read_text()[-2_000:]}")
+            await asyncio.sleep(0.05)
+        return port
+
+    async def end_workers(self) -> None:
+        """End what was added, in order; raises BenchError for one that had failed."""
+        for worker in self._workers.values():
+            worker.terminate()
+        ended = {
+            name: await asyncio.to_thread(worker.wait, _STOP_S_MAX)
+            for name, worker in self._workers.items()
+        }
+        self._workers.clear()
+        if failed := [name for name, status in ended.items() if status != 0]:
+            raise BenchError(f"workers failed: {', '.join(failed)}")
 
     @contextlib.contextmanager
     def stopped(self, names: tuple[str, ...]) -> Iterator[None]:
@@ -171,6 +192,14 @@ class Stack:
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 class Usage:

@@ -13,7 +13,7 @@ from tests.bench.figures import slope, spread
 from tests.bench.load import Order
 from tests.bench.scale import Scale
 from tests.bench.site import Drained, Site
-from tests.bench.stack import BenchError
+from tests.bench.stack import NotSustained
 
 TAIL_S_MAX = 2.0
 # Of the offered rate: what the backlog may grow by, per second, in the later two thirds.
@@ -83,7 +83,7 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         if keeps_up(run):
             return _result(site, rate, run, burst, tried)
         rate = lower(rate, run)
-    raise BenchError(f"no rate was sustained, tried were {tried}")
+    raise NotSustained(f"no rate was sustained, tried were {tried}")
 
 
 def lower(rate: float, run: Drained) -> float:

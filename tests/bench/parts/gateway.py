@@ -25,7 +25,7 @@ async def measure_accepted(site: Site, scale: Scale) -> dict[str, Any]:
         generators = [
             await entered.enter_async_context(
                 Generator(
-                    site.stack.api,
+                    [site.stack.api],
                     site.token,
                     Order(site.shape(), _CONNECTIONS, seconds=scale.accepted_s),
                 )
