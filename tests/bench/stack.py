@@ -125,6 +125,16 @@ class Stack:
         output = await self.command("verify", *(["--deep"] if deep else []))
         return output.strip().rpartition("\n")[2]
 
+    def complaints(self) -> str:
+        """The last errors in its logs, and what the supervisor said."""
+        said = [(self.data_dir / "up.out").read_text(errors="replace")[-1_000:]]
+        for log in sorted(self.data_dir.glob("**/*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            bad = [n for n, line in enumerate(lines) if " ERROR " in line]
+            if bad:
+                said.append(f"{log.name}:\n" + "\n".join(lines[bad[-1] :][:60]))
+        return "\n".join(said)
+
     def cpu(self) -> dict[str, float]:
         """CPU seconds by process so far; raises BenchError when one was started again meanwhile,
         whose time would be lost."""
@@ -236,6 +246,9 @@ async def fresh_stack() -> AsyncIterator[Stack]:
         await stack.start()
         yield stack
         await stack.stop()
+    except BaseException:
+        print(stack.complaints())  # its directory is removed
+        raise
     finally:
         with contextlib.suppress(BenchError, TimeoutError):
             await stack.stop()
