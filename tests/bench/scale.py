@@ -20,6 +20,7 @@ class Scale:
     single_s: float
     naive_rounds: int
     naive_s: float
+    naive_batches: tuple[int, ...]  # smaller requests, which give no figure
     redis_ids: tuple[int, ...]
     growth_customers: int
     growth_chunk: int  # events in which cost is measured
@@ -44,6 +45,7 @@ FULL = Scale(
     single_s=10.0,
     naive_rounds=3,
     naive_s=8.0,
+    naive_batches=(10, 1),
     redis_ids=(100_000, 1_000_000, 10_000_000),
     growth_customers=100_000,
     growth_chunk=1_000_000,
@@ -66,7 +68,8 @@ QUICK = Scale(
     accepted_s=1.5,
     single_s=3.0,
     naive_rounds=2,
-    naive_s=2.5,
+    naive_s=2.0,
+    naive_batches=(),
     redis_ids=(100_000, 1_000_000),
     growth_customers=10_000,
     growth_chunk=100_000,

@@ -73,6 +73,9 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
                 theirs.append(await _burst(site, naive, servers, scale.naive_s))
                 order = Order(site.shape(), _CONNECTIONS, seconds=scale.naive_s)
                 ours.append(await site.drained(order))
+            smaller = [
+                await _smaller(site, naive, servers, scale, batch) for batch in scale.naive_batches
+            ]
     own = [run.per_s for run in ours]
     rates = [posted.events / posted.seconds for posted, _ in theirs]
     return {
@@ -81,6 +84,7 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         "connections": _CONNECTIONS,
         "naive_per_s": rates,
         "tollgate_per_s": own,
+        "smaller_requests": smaller,
         "naive": [
             {**posted.summary(), "cpu_us_per_event_by_process": cpu} for posted, cpu in theirs
         ],
@@ -88,11 +92,26 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
     }
 
 
+async def _smaller(
+    site: Site, naive: Naive, servers: EmbeddedServers, scale: Scale, batch: int
+) -> dict[str, float]:
+    """Both with fewer events a request: what a request costs shows."""
+    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch)
+    own = await site.drained(Order(site.shape(batch=batch), _CONNECTIONS, seconds=scale.naive_s))
+    per_s = theirs.events / theirs.seconds
+    return {
+        "events_a_request": batch,
+        "naive_per_s": per_s,
+        "tollgate_per_s": own.per_s,
+        "ratio": own.per_s / per_s,
+    }
+
+
 async def _burst(
-    site: Site, naive: Naive, servers: EmbeddedServers, seconds: float
+    site: Site, naive: Naive, servers: EmbeddedServers, seconds: float, batch: int = 100
 ) -> tuple[Posted, dict[str, float]]:
     """One burst, its totals checked to the last event; with CPU by process, of an event."""
-    order = Order(site.shape(), _CONNECTIONS, seconds=seconds)
+    order = Order(site.shape(batch=batch), _CONNECTIONS, seconds=seconds)
     with site.stack.stopped(("kafka", "gateway", *STAGES)):
         before = cpu_seconds(naive.roots(servers))
         posted = await post(naive.address, _TOKEN, order)
