@@ -42,13 +42,15 @@ async def mark_spans(
     )
 
 
-# The projector marks references as they were posted, the API marks customers. Looked for once: the
-# rows of references have no index, which would cost every flush what this costs a read.
-_MARKS = """
-    SELECT array_agg(id) FROM stale_draft WHERE customer_id = $1
-    OR posted && ARRAY(SELECT r.reference FROM customer_reference r WHERE r.customer_id = $1)
+# The projector marks references as they were posted, many a row, the API marks customers. The rows
+# have no index for this, which would cost every flush more than it costs a read to look at them.
+# Pricing may put a mark back, under an id no higher than it had, until its turn comes.
+_OF_CUSTOMER = """
+    FROM stale_draft WHERE (customer_id = $1
+    OR posted && ARRAY(SELECT r.reference FROM customer_reference r WHERE r.customer_id = $1))
 """
-_WAITING = "SELECT EXISTS (SELECT FROM stale_draft WHERE id = ANY($1::bigint[]))"
+_NEWEST = f"SELECT max(id) {_OF_CUSTOMER}"
+_WAITING = f"SELECT EXISTS (SELECT {_OF_CUSTOMER} AND id <= $2)"
 
 
 async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
@@ -59,10 +61,10 @@ async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
     Bounded: when pricing is behind, the reply shows the invoices as they are; their `as_of` says
     up to when usage is in them.
     """
-    marks = await context.value(_MARKS, customer_id)
+    newest = await context.value(_NEWEST, customer_id)
     polls = int(REFRESH_WAIT_S / REFRESH_POLL_S)
-    while marks is not None and polls > 0:
+    while newest is not None and polls > 0:
         await asyncio.sleep(REFRESH_POLL_S)
         polls -= 1
-        if not await context.value(_WAITING, marks):
+        if not await context.value(_WAITING, customer_id, newest):
             break

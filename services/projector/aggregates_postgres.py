@@ -17,21 +17,20 @@ from services.domain.period import month_start
 
 Totals = dict[tuple[int, int], Aggregate]  # (series id, first hour of the hour or month)
 
-_START = "timestamptz 'epoch' + make_interval(hours => a.first_hour)"
-_MERGE_SUMS = f"""
-INSERT INTO {{table}} AS held (series_id, starts_at, count, total)
-SELECT a.series_id, {_START}, a.count, a.total
+_MERGE_SUMS = """
+INSERT INTO {table} AS held (series_id, starts_at, count, total)
+SELECT a.series_id, timestamptz 'epoch' + make_interval(hours => a.first_hour), a.count, a.total
 FROM unnest($1::text::bigint[], $2::text::int[], $3::text::bigint[], $4::text::numeric[])
   AS a(series_id, first_hour, count, total)
 ON CONFLICT (series_id, starts_at) DO UPDATE SET
     count = held.count + excluded.count, total = held.total + excluded.total
 """
 
-_MERGE = f"""
-INSERT INTO {{table}} AS held (series_id, starts_at, count, total, peak,
+_MERGE = """
+INSERT INTO {table} AS held (series_id, starts_at, count, total, peak,
     latest_at, latest_partition, latest_offset, latest)
-SELECT a.series_id, {_START}, a.count, a.total::numeric, a.peak::numeric,
-    a.latest_at, a.latest_partition, a.latest_offset, a.latest::numeric
+SELECT a.series_id, timestamptz 'epoch' + make_interval(hours => a.first_hour), a.count,
+    a.total::numeric, a.peak::numeric, a.latest_at, a.latest_partition, a.latest_offset, a.latest::numeric
 FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[], $5::text[],
     $6::timestamptz[], $7::int[], $8::bigint[], $9::text[])
   AS a(series_id, first_hour, count, total, peak, latest_at, latest_partition, latest_offset,
@@ -48,6 +47,13 @@ ON CONFLICT (series_id, starts_at) DO UPDATE SET
         FROM (SELECT held.latest_at IS NULL OR (excluded.latest_at IS NOT NULL AND
             (excluded.latest_at, excluded.latest_partition, excluded.latest_offset)
             > (held.latest_at, held.latest_partition, held.latest_offset)) AS newer) AS compared)
+"""
+
+_ADD_DISTINCT = """
+INSERT INTO usage_distinct (series_id, starts_at, value)
+SELECT a.series_id, timestamptz 'epoch' + make_interval(hours => a.first_hour), a.value
+FROM unnest($1::bigint[], $2::int[], $3::text[]) AS a(series_id, first_hour, value)
+ON CONFLICT DO NOTHING
 """
 
 _NO_LATEST = (None, None, None, None)
@@ -88,7 +94,9 @@ async def merge_totals(connection: asyncpg.Connection, table: str, totals: Total
     # A series is of one metric, so never in both: one order for all writers.
     if sums:
         sums.sort()
-        await connection.execute(_MERGE_SUMS.format(table=table), *map(_array, zip(*sums, strict=True)))
+        await connection.execute(
+            _MERGE_SUMS.format(table=table), *map(_array, zip(*sums, strict=True))
+        )
     if others:
         others.sort(key=itemgetter(0, 1))
         await connection.execute(
@@ -130,10 +138,4 @@ async def add_distinct(connection: asyncpg.Connection, hours: Totals) -> None:
         for value in aggregate.distinct
     )
     if rows:
-        await connection.execute(
-            "INSERT INTO usage_distinct (series_id, starts_at, value)"
-            f" SELECT a.series_id, {_START}, a.value"
-            " FROM unnest($1::bigint[], $2::int[], $3::text[]) AS a(series_id, first_hour, value)"
-            " ON CONFLICT DO NOTHING",
-            *_columns(rows),
-        )
+        await connection.execute(_ADD_DISTINCT, *_columns(rows))

@@ -117,9 +117,9 @@ class PostgresDrafts:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
             live = await share_live(connection)
-            taken, marks = await take_marks(connection, count_max)
+            marks = await take_marks(connection, count_max)
             drafts = await self._lock(connection, marks) if marks else []
-            yield _PostgresDraftBatch(connection, live, taken, drafts)
+            yield _PostgresDraftBatch(connection, live, len(marks), drafts)
 
     async def open_periods(self, now: datetime) -> int:
         """See Drafts."""

@@ -147,9 +147,7 @@ class PostgresProjection:
                     hours[series, hour] = aggregate
         return hours
 
-    async def _find_series(
-        self, places: list[SeriesKey], generation: int
-    ) -> dict[SeriesKey, int]:
+    async def _find_series(self, places: list[SeriesKey], generation: int) -> dict[SeriesKey, int]:
         """Series are made before and outside the transaction: one that stays unused is harmless,
         and their locks are held for a moment only."""
         found = await self._read_series(places, generation)
@@ -163,9 +161,7 @@ class PostgresProjection:
                 self._series.add(place, series)
         return found
 
-    async def _read_series(
-        self, places: list[SeriesKey], generation: int
-    ) -> dict[SeriesKey, int]:
+    async def _read_series(self, places: list[SeriesKey], generation: int) -> dict[SeriesKey, int]:
         rows = await self._pool.fetch(_SERIES, *_series_columns(places), generation)
         return {places[number - 1]: series for number, series in rows}
 

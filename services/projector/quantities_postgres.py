@@ -34,15 +34,15 @@ CROSS JOIN LATERAL (
 """
 
 # Numbers as text: exact, and cheaper to read than the binary form.
-_TOTALS = f"""
+_TOTALS = """
 SELECT t.draft::int, t.metric_id, t.count::bigint, t.total::text, t.peak::text,
     (SELECT m.aggregation_type FROM billable_metric m WHERE m.id = t.metric_id) AS aggregation
 FROM (
     SELECT w.draft, s.metric_id, sum(u.count) AS count, sum(u.total) AS total,
         max(u.peak) AS peak
-    {_SERIES}
+    {series}
     CROSS JOIN LATERAL (
-        SELECT u.count, u.total, u.peak FROM {{table}} u
+        SELECT u.count, u.total, u.peak FROM {table} u
         WHERE u.series_id = s.id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
         OFFSET 0
     ) AS u
@@ -50,9 +50,9 @@ FROM (
 ) AS t
 """
 
-_DISTINCT = f"""
+_DISTINCT = """
 SELECT w.draft::int, s.metric_id, count(DISTINCT d.value) AS count
-{_SERIES}
+{series}
 CROSS JOIN LATERAL (
     SELECT d.value FROM usage_distinct d
     WHERE d.series_id = s.id AND d.starts_at >= w.starts_at AND d.starts_at < w.ends_at OFFSET 0
@@ -61,9 +61,9 @@ GROUP BY w.draft, s.metric_id
 """
 
 # The latest value of a series in [starts_at, ends_at) stands in its last hour that has any.
-_LATEST = f"""
+_LATEST = """
 SELECT w.draft::int, s.metric_id, u.latest_at, u.latest_partition, u.latest_offset, u.latest::text
-{_SERIES}
+{series}
 CROSS JOIN LATERAL (
     SELECT u.latest_at, u.latest_partition, u.latest_offset, u.latest FROM usage_hour u
     WHERE u.series_id = s.id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
@@ -91,7 +91,9 @@ async def read_quantities(
         part = [draft for draft in drafts if draft.whole_month is whole]
         if not part:
             continue
-        rows = await connection.fetch(_TOTALS.format(table=table), *_within(part), generation)
+        rows = await connection.fetch(
+            _TOTALS.format(table=table, series=_SERIES), *_within(part), generation
+        )
         for number, metric_id, count, total, peak, aggregation in rows:
             draft = part[number - 1]
             of_invoice = quantities.setdefault(draft.invoice_id, {})
@@ -121,9 +123,7 @@ async def _add_distinct(
     drafts: Sequence[StaleDraft],
     generation: int,
 ) -> None:
-    for number, metric_id, count in await connection.fetch(
-        _DISTINCT, *_within(drafts), generation
-    ):
+    for number, metric_id, count in await connection.fetch(_DISTINCT, *_within(drafts), generation):
         quantities[drafts[number - 1].invoice_id][metric_id] = Decimal(count)
 
 
@@ -152,7 +152,9 @@ async def _latest(
 ) -> dict[tuple[UUID, UUID], tuple[datetime, int, int, str]]:
     """By invoice and metric, over all its series: by event time, then place in the log."""
     latest: dict[tuple[UUID, UUID], tuple[datetime, int, int, str]] = {}
-    for number, metric_id, *found in await connection.fetch(_LATEST, *wanted, generation):
+    for number, metric_id, *found in await connection.fetch(
+        _LATEST.format(series=_SERIES), *wanted, generation
+    ):
         place = drafts[number - 1].invoice_id, metric_id
         latest[place] = max(latest.get(place, tuple(found)), tuple(found))
     return latest
