@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 
 from services.projector.drafts_postgres import PostgresDrafts
 from services.projector.pricer import Pricer
@@ -18,6 +19,8 @@ from services.runtime.worker import Worker
 
 # Ranges merged into one transaction when there is a backlog: the more, the fewer row updates.
 RECORDS_MAX = 200
+# Under load, from poll to poll: ranges that come together update a row once.
+PACE_S = 0.1
 
 
 async def projector(settings: Settings, stopping: asyncio.Event) -> None:
@@ -40,12 +43,12 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RATED,
         records_max=RECORDS_MAX,
         step=ProjectorStep(log, PostgresProjection(pool), pricer.wake),
+        pace_s=PACE_S,
+        ready=partial(notify_ready, settings),
     )
     try:
         await log.start()
         await worker.start()
-        await first_of(worker.wait_assigned(), stopping.wait())
-        notify_ready(settings)
         await first_of(worker.run(stopping), pricer.run())
     finally:
         await worker.stop()

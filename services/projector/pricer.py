@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 
 # Marks a transaction: enough to spread its cost, few enough to hold locks for moments only.
 MARKS_MAX = 2_000
+# Pricing begins at once when there was nothing to do; after a pass it rests for twice as long as
+# the pass took, so that it never has more than a third of a core from those who count. Bounded: a
+# read of invoices waits a second for its drafts (services/api/stale.py).
+REST_FACTOR = 2.0
+REST_S_MAX = 0.5
 # Marks made by the API are found this soon; flushes wake the pricing themselves.
 IDLE_WAIT_S = 0.1
 # New months and plans that start in the future are looked for this often.
@@ -53,8 +58,11 @@ class Pricer:
                 await self._drafts.open_periods(self._now())
                 opened_at = loop.time()
             self._woken.clear()
+            began = loop.time()
             if await self.price_stale() == 0:
                 await self._idle()
+            else:
+                await asyncio.sleep(min(REST_FACTOR * (loop.time() - began), REST_S_MAX))
 
     async def price_stale(self) -> int:
         """Price one batch; returns how many marks it took."""

@@ -8,16 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain import rating
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of
 from services.domain.catalog import Catalog
 from services.domain.event import Event
 from services.domain.meter import Aggregation, BillableMetric, PropertyFilter, ValueFilter
-from services.domain.rating import GROUP_BYTES_MAX, Rated, rate
+from services.domain.rating import GROUP_BYTES_MAX, Rated
 from services.domain.rejection import Reason
 from tests.domain.strategies import START, events, metrics
 
 METRIC = UUID(int=7)
 Numbered = list[tuple[int, Event]]
+
+
+def rate(partition: int, posted: Numbered, catalog: Catalog) -> Rated:
+    """Rate events that are given with their offsets."""
+    offsets, given_events = [offset for offset, _ in posted], [each for _, each in posted]
+    return rating.rate(partition, offsets, given_events, catalog)
 
 
 def catalog_of(*held: BillableMetric) -> Catalog:

@@ -5,9 +5,9 @@ of its tiers; 4. a line is the sum of its product's charges; 5. the subtotal is 
 lines; 6. the total is the subtotal, rounded once (`services.domain.money`).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from services.domain.money import round_total
@@ -17,8 +17,7 @@ from services.domain.pricing.conversion import convert
 from services.domain.pricing.tiers import TierLine, graduated
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeLine:
+class ChargeLine(NamedTuple):
     """One charge of a product, with the tiers its quantity reached."""
 
     charge: Charge
@@ -27,8 +26,7 @@ class ChargeLine:
     subtotal: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class ProductLine:
+class ProductLine(NamedTuple):
     """One line of the invoice: a product with its charges."""
 
     product_id: UUID
@@ -37,8 +35,7 @@ class ProductLine:
     total: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class PricedInvoice:
+class PricedInvoice(NamedTuple):
     """Lines and amounts in the plan's pricing unit; only `total` is rounded."""
 
     lines: tuple[ProductLine, ...]
@@ -57,21 +54,23 @@ def price_invoice(plan: Plan, quantities: Mapping[UUID, Decimal]) -> PricedInvoi
             product_id,
             charges[0].charge.product_name,
             tuple(charges),
-            _sum(line.subtotal for line in charges),
+            _sum([line.subtotal for line in charges]),
         )
         for product_id, charges in by_product.items()
     )
-    subtotal = _sum(line.total for line in lines)
+    subtotal = _sum([line.total for line in lines])
     return PricedInvoice(lines, subtotal, round_total(subtotal, plan.unit))
 
 
 def _price_charge(charge: Charge, metered: Decimal) -> ChargeLine:
     quantity = convert(metered, charge.unit_conversion)
     tiers = tuple(graduated(quantity, charge.tiers))
-    return ChargeLine(charge, quantity, tiers, _sum(tier.subtotal for tier in tiers))
+    return ChargeLine(charge, quantity, tiers, _sum([tier.subtotal for tier in tiers]))
 
 
-def _sum(amounts: Iterable[Decimal]) -> Decimal:
+def _sum(amounts: Sequence[Decimal]) -> Decimal:
+    if len(amounts) == 1:
+        return amounts[0]
     total = ZERO
     for amount in amounts:
         total = add(total, amount)

@@ -4,15 +4,14 @@ METRONOME 4.6: the ends are (0, 100], (100, 1000], (1000, ...).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.domain.number import ZERO, multiply, subtract
 from services.domain.plan import Tier
 
 
-@dataclass(frozen=True, slots=True)
-class TierLine:
+class TierLine(NamedTuple):
     """The part of a quantity that one tier priced."""
 
     starts_after: Decimal
