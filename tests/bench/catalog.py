@@ -25,6 +25,7 @@ class Catalog:
     prefix: str
     event_type: str
     customers: int
+    checked: tuple[str, ...]  # its lines that show the sum and the count
 
 
 async def make_catalog(
@@ -60,7 +61,7 @@ async def make_catalog(
     plan_id = str(api.post("/v1/plans/create", {"name": name, "charges": charges})["id"])
     now = datetime.now(UTC)
     starts = starting_on or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    catalog = Catalog(plan_id, f"{name}-", event_type, customers)
+    catalog = Catalog(plan_id, f"{name}-", event_type, customers, ("sum", "count")[:metrics])
     connection = await asyncpg.connect(stack.database_url)
     try:
         await _add_customers(connection, catalog, starts, now)

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import asyncpg
 
+from tests.bench.catalog import Catalog
 from tests.bench.stack import BenchError
 
 _TAKEN = """
@@ -55,11 +56,13 @@ class Drafts:
                 )
             await asyncio.sleep(_POLL_S)
 
-    async def check(self, plan_id: str, expected: Expected) -> None:
+    async def check(self, catalog: Catalog, expected: Expected) -> None:
         """Raises BenchError unless the drafts of a plan show exactly what was posted."""
-        rows = await self._connection.fetch(_ON_DRAFTS, plan_id)
+        rows = await self._connection.fetch(_ON_DRAFTS, catalog.plan_id)
         found = {row["name"]: row["quantity"] for row in rows}
         wanted = {"count": Decimal(expected.unique), "sum": Decimal(expected.amount)}
-        for name, quantity in wanted.items():
-            if found.get(name, Decimal(0)) != quantity:
-                raise BenchError(f"on drafts {name} is {found.get(name)}, posted were {quantity}")
+        for name in catalog.checked:
+            if found.get(name, Decimal(0)) != wanted[name]:
+                raise BenchError(
+                    f"on drafts {name} is {found.get(name)}, posted were {wanted[name]}"
+                )

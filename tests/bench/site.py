@@ -129,7 +129,7 @@ class Site:
         """What was posted must be on the drafts by now."""
         self.expected.unique += posted.unique
         self.expected.amount += posted.amount
-        await self.drafts.check(self.catalog.plan_id, self.expected)
+        await self.drafts.check(self.catalog, self.expected)
 
 
 @asynccontextmanager

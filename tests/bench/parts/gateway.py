@@ -44,7 +44,7 @@ async def measure_accepted(site: Site, scale: Scale) -> dict[str, Any]:
         site.expected.unique += posted.unique
         site.expected.amount += posted.amount
     await site.drafts.settled(before + sum(run.events for run in runs), DRAIN_S_MAX)
-    await site.drafts.check(site.catalog.plan_id, site.expected)
+    await site.drafts.check(site.catalog, site.expected)
     rates = [run.events / run.seconds for run in runs]
     return {
         "figures": {"accepted_per_s": median(rates)},

@@ -32,7 +32,7 @@ async def measure_latency(site: Site, scale: Scale) -> dict[str, Any]:
             run = await site.drained(
                 order, lambda: steady(probes, scale.probes_per_s, scale.latency_s)
             )
-            await own.drafts.check(own.catalog.plan_id, own.expected)
+            await own.drafts.check(own.catalog, own.expected)
         finally:
             probes.close()
             await probes.connection.close()
@@ -63,7 +63,7 @@ async def measure_idle(site: Site, scale: Scale) -> dict[str, Any]:
                 await asyncio.sleep(0.3 + 0.3 * chance.random())
                 await probes.send(number, time.monotonic())
                 await probes.watch(number + 1)
-            await own.drafts.check(own.catalog.plan_id, own.expected)
+            await own.drafts.check(own.catalog, own.expected)
         finally:
             probes.close()
             await probes.connection.close()
