@@ -145,8 +145,7 @@ def made_anew(pipeline: Pipeline, _: RawRow) -> None:
 
 def rated_made_anew(pipeline: Pipeline, _: RawRow) -> None:
     """usage.rated has other ranges than the projector has applied, up to the same end."""
-    records = pipeline.log.partitions[RATED, 0]
-    first, last = records[0], records[-1]
+    first, *_, last = pipeline.log.partitions[RATED, 0]
     pipeline.log.partitions[RATED, 0] = [first, at(first, 1), at(last, 2)]
 
 
