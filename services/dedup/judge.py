@@ -24,7 +24,7 @@ from services.domain.dedup import (
 from services.domain.event import EVENT_BYTES_MAX
 from services.domain.partition import partition_of_key
 from services.domain.rejection import Reason
-from services.runtime.events import Fault, check_event
+from services.runtime.events import Fault, WireEvent, checked_event
 from services.runtime.failpoint import reach
 from services.runtime.log import Log, Record
 from services.runtime.records import (
@@ -178,10 +178,11 @@ class RangeJudge:
     def _fault_of(self, record: Record, content: bytes) -> tuple[Reason, str] | None:
         if len(content) > EVENT_BYTES_MAX:
             return Reason.TOO_LARGE, f"the record exceeds {EVENT_BYTES_MAX} bytes"
-        event = check_event(content)
-        if isinstance(event, Fault):
+        event = checked_event(content)
+        if type(event) is Fault:
             reason = Reason.NOT_AN_EVENT if event.field else Reason.NOT_JSON
             return reason, f"{event.field or 'the record'} {event.reason}"
+        assert type(event) is WireEvent
         key = event.transaction_id.encode()
         if record.key != key:
             return Reason.WRONG_KEY, "the record's key is not its transaction_id"
