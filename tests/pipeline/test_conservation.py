@@ -145,7 +145,7 @@ def made_anew(pipeline: Pipeline, _: RawRow) -> None:
 
 def rated_made_anew(pipeline: Pipeline, _: RawRow) -> None:
     """usage.rated has other ranges than the projector has applied, up to the same end."""
-    first, *_, last = pipeline.log.partitions[RATED, 0]
+    first, *_rest, last = pipeline.log.partitions[RATED, 0]
     pipeline.log.partitions[RATED, 0] = [first, at(first, 1), at(last, 2)]
 
 
