@@ -104,23 +104,25 @@ class RedisSeenIndex:
     ) -> Judged | Behind:
         """See SeenIndex. Redis says what is known of an id; `judge` says what that makes of a
         sighting. An id that comes twice in the range goes to Redis once."""
-        sent = claims
-        if len(set(claims.digests)) != len(claims.digests):
-            sent = _first_sightings(claims)
+        first, again = _places(claims.digests)
+        sent = _at(claims, list(first.values())) if again else claims
         done, *answer = await self._claim(
             self._keys(partition),
             [taken.first, taken.last, chain_start, oldest_offset, *_packed(sent)],
         )
         if not done:
             return _behind(answer[0])
-        places, values = answer
+        found, values = answer
         known = {
             sent.digests[place]: _sighting(value)
-            for place, value in zip(places, values, strict=True)
+            for place, value in zip(found, values, strict=True)
         }
-        if sent is claims:
-            return _judged(claims, places, known, oldest_offset)
-        return _judged(claims, range(len(claims.digests)), known, oldest_offset)
+        odd = [first[sent.digests[place]] for place in found]
+        for place in again:
+            digest = claims.digests[place]
+            if digest not in known:  # then its first sighting in this range was the first of all
+                known[digest] = _claimed(claims, first[digest])
+        return _judged(claims, sorted(odd + again), known, oldest_offset)
 
     async def restore(
         self, partition: int, taken: Range, claims: Claims, *, anew: bool
@@ -165,27 +167,36 @@ def _sighting(entry: bytes) -> Sighting:
     return Sighting(*struct.unpack(">QI", entry))
 
 
-def _first_sightings(claims: Claims) -> Claims:
-    first: dict[bytes, int] = {}
-    for place, digest in enumerate(claims.digests):
-        first.setdefault(digest, place)
-    places = first.values()
+def _places(digests: list[bytes]) -> tuple[dict[bytes, int], list[int]]:
+    """Where each digest comes first, and the places where one comes again."""
+    first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
+    if len(first) == len(digests):
+        return first, []
+    return first, [place for place, digest in enumerate(digests) if first[digest] != place]
+
+
+def _at(claims: Claims, places: list[int]) -> Claims:
+    places = sorted(places)
     return Claims(
-        list(first),
+        [claims.digests[place] for place in places],
         [claims.offsets[place] for place in places],
         [claims.fingerprints[place] for place in places],
     )
 
 
+def _claimed(claims: Claims, place: int) -> Sighting:
+    return Sighting(claims.offsets[place], claims.fingerprints[place])
+
+
 def _judged(
     claims: Claims, places: Sequence[int], known: dict[bytes, Sighting], oldest_offset: int
 ) -> Judged:
-    """The verdicts on the claims at some places, the others being unique. `known`: what Redis knew
-    of an id; what comes before in the range is added to it."""
+    """The verdicts on the claims at some places, in order, the others being unique. `known`: the
+    first sighting of each id there."""
     judged = Judged()
     for place in places:
-        sighting = Sighting(claims.offsets[place], claims.fingerprints[place])
-        first = known.setdefault(claims.digests[place], sighting)
+        sighting = _claimed(claims, place)
+        first = known[claims.digests[place]]
         verdict = judge(first, sighting, oldest_offset)
         if verdict is Verdict.UNIQUE:
             continue

@@ -131,14 +131,21 @@ class RangeJudge:
         events: list[Record] = []
         contents: list[bytes] = []
         rejected: list[RejectedRecord] = []
+        first, count = records[0].offset, self._partition_count
         for record in records:
             content = (record.value or b"").strip(_JSON_SPACE)
-            fault = self._fault_of(record, content)
-            if fault is None:
-                events.append(record)
-                contents.append(content)
-            else:
-                rejected.append(_rejected(record, records[0].offset, *fault))
+            if len(content) > EVENT_BYTES_MAX:
+                detail = f"the record exceeds {EVENT_BYTES_MAX} bytes"
+                rejected.append(_rejected(record, first, Reason.TOO_LARGE, detail))
+                continue
+            event = checked_event(content)
+            if type(event) is WireEvent:
+                key = event.transaction_id.encode()
+                if key == record.key and partition_of_key(key, count) == record.partition:
+                    events.append(record)
+                    contents.append(content)
+                    continue
+            rejected.append(_rejected(record, first, *self._fault_of(record, event)))
         return events, contents, rejected
 
     async def _verdicts(self, taken: Range, claims: Claims) -> Judged:
@@ -175,22 +182,16 @@ class RangeJudge:
             self._log, self._partition, since_ms, chain_start=self._chain_start
         )
 
-    def _fault_of(self, record: Record, content: bytes) -> tuple[Reason, str] | None:
-        if len(content) > EVENT_BYTES_MAX:
-            return Reason.TOO_LARGE, f"the record exceeds {EVENT_BYTES_MAX} bytes"
-        event = checked_event(content)
-        if type(event) is Fault:
+    def _fault_of(self, record: Record, event: WireEvent | Fault) -> tuple[Reason, str]:
+        if isinstance(event, Fault):
             reason = Reason.NOT_AN_EVENT if event.field else Reason.NOT_JSON
             return reason, f"{event.field or 'the record'} {event.reason}"
-        assert type(event) is WireEvent
         key = event.transaction_id.encode()
         if record.key != key:
             return Reason.WRONG_KEY, "the record's key is not its transaction_id"
         own = partition_of_key(key, self._partition_count)
-        if own != record.partition:
-            detail = f"transaction_id {event.transaction_id!r} belongs to partition {own}"
-            return Reason.WRONG_PARTITION, detail
-        return None
+        detail = f"transaction_id {event.transaction_id!r} belongs to partition {own}"
+        return Reason.WRONG_PARTITION, detail
 
 
 def ranges_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
