@@ -1,6 +1,7 @@
 """Start of the dedup stage. Composition only."""
 
 import asyncio
+import logging
 import sys
 from functools import partial
 
@@ -14,6 +15,8 @@ from services.runtime.log_kafka import KafkaLog, cluster_namespace
 from services.runtime.process import notify_ready, run_stage
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 # Several ranges a partition and poll when there is a backlog.
 RECORDS_MAX = 16_000
@@ -47,6 +50,8 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     )
     try:
         await index.check_eviction()
+        if await index.drop_older(settings.partitions):
+            logger.warning("the index of an older version was removed; it is restored from the log")
         await log.start()
         await worker.start()
         await worker.run(stopping)

@@ -52,6 +52,8 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 # Everything that decoding foreign bytes can raise.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
+_ESCAPE = ord("\\")
+
 # The name of a property in a message is cut after this.
 SHOWN_LENGTH_MAX = 80
 
@@ -144,6 +146,20 @@ def check_event(raw: bytes) -> WireEvent | Fault:
     except DECODE_ERRORS as error:
         return decoding_fault(error)
     return property_fault(event.properties) or text_fault(raw, event) or time_fault(event) or event
+
+
+def checked_event(raw: bytes) -> WireEvent | Fault:
+    """What `check_event` says, sooner for the usual event: in ASCII, without an escape, with a time
+    in UTC that is not of the last year."""
+    try:
+        event = _EVENT.decode(raw)
+    except DECODE_ERRORS as error:
+        return decoding_fault(error)
+    time = event.timestamp
+    # To look for a number among bytes is ten times as fast as to look for bytes.
+    if _ESCAPE in raw or not raw.isascii() or time.tzinfo is not UTC or time.year == MAXYEAR:
+        return check_event(raw)
+    return property_fault(event.properties) or event
 
 
 def decoding_fault(error: Exception) -> Fault:

@@ -1,7 +1,8 @@
 """The port to the partitioned log. Decides nothing; an append is durable when it returns."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 RAW = "usage.raw"
 UNIQUE = "usage.unique"
@@ -24,8 +25,7 @@ BATCH_BYTES_MAX = {RAW: 1024 * 1024, UNIQUE: 4 * 1024 * 1024, RATED: 64 * 1024 *
 FRAME_BYTES = 96
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as read."""
 
     partition: int

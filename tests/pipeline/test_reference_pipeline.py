@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.domain.aggregate import Aggregate
 from services.domain.catalog import Catalog
+from services.domain.dedup import DIGEST_BYTES
 from services.domain.meter import BillableMetric
 from services.domain.reference.fold import HOUR_MS, Fate, PartitionFold, RawRecord, Totals, fold
 from services.domain.reference.usage import Usage
@@ -176,7 +177,7 @@ def test_a_verdict_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     """Every id looks new."""
     numbers = iter(range(1_000))
     monkeypatch.setattr(
-        "services.dedup.judge.digest_of", lambda _: next(numbers).to_bytes(16, "big")
+        "services.dedup.judge.digest_of", lambda _: next(numbers).to_bytes(DIGEST_BYTES, "big")
     )
     pipeline = one_of_each()
     assert pipeline.fates()["duplicates"] == 0
