@@ -15,9 +15,9 @@ from services.replay.ranges import Ranges
 from services.runtime.log import RATED, Log, OffsetGone, Record
 from services.runtime.records import decode_rated_head
 
-# A transaction ends after so many raw offsets, which a replay counts in a few seconds: a killed one
-# begins again there. And after so many rows, so that its memory is bounded.
-OFFSETS_MAX = 500_000
+# A transaction ends after so many raw offsets, about a second's work, which a killed replay does
+# again; and after so many rows, which bounds its memory.
+OFFSETS_MAX = 200_000
 ROWS_MAX = 50_000
 
 Progress = Callable[[int, int], None]

@@ -16,6 +16,7 @@ from services.domain.dedup import DIGEST_BYTES
 from services.domain.meter import BillableMetric
 from services.domain.reference.fold import HOUR_MS, Fate, PartitionFold, RawRecord, Totals, fold
 from services.domain.reference.usage import Usage
+from services.domain.tally import Tally
 from services.rating.catalog_memory import MemoryCatalogSource
 from services.runtime.log import RATED, RAW, UNIQUE
 from services.runtime.records import decode_rated, decode_unique
@@ -168,6 +169,19 @@ def without(name: str) -> Any:
 @pytest.mark.parametrize("part", ["count", "total", "peak", "latest", "distinct"])
 def test_a_merge_that_forgets_a_part_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Aggregate, "merge", without(part))
+    pipeline = one_of_each()
+    with pytest.raises(AssertionError):
+        compare(pipeline, {1: EVERY_KIND})
+
+
+@pytest.mark.parametrize(
+    "name", ["add_counts", "add_totals", "add_peaks", "add_latest", "add_distinct"]
+)
+def test_a_tally_that_forgets_a_part_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(*_: object) -> None:
+        """Adds nothing."""
+
+    monkeypatch.setattr(Tally, name, forgetful)
     pipeline = one_of_each()
     with pytest.raises(AssertionError):
         compare(pipeline, {1: EVERY_KIND})
