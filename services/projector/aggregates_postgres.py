@@ -30,7 +30,8 @@ _MERGE = """
 INSERT INTO {table} AS held (series_id, starts_at, count, total, peak,
     latest_at, latest_partition, latest_offset, latest)
 SELECT a.series_id, timestamptz 'epoch' + make_interval(hours => a.first_hour), a.count,
-    a.total::numeric, a.peak::numeric, a.latest_at, a.latest_partition, a.latest_offset, a.latest::numeric
+    a.total::numeric, a.peak::numeric, a.latest_at, a.latest_partition,
+    a.latest_offset, a.latest::numeric
 FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[], $5::text[],
     $6::timestamptz[], $7::int[], $8::bigint[], $9::text[])
   AS a(series_id, first_hour, count, total, peak, latest_at, latest_partition, latest_offset,

@@ -35,8 +35,14 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "100",
     "shared_buffers": "128MB",
-    "max_wal_size": "1GB",
-    "wal_compression": "on",  # the projector rewrites the same pages: less to write, little CPU
+    # Checkpoints far apart: after each, every page is written whole into the log once more.
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "wal_buffers": "16MB",  # a flush at a time, not a page at a time
+    "wal_compression": "on",  # those whole pages: less to write, little CPU
+    "jit": "off",  # compiling a plan takes longer than any of ours runs
+    "random_page_cost": "1.1",  # what is asked for is in memory or on a solid-state disk
+    "autovacuum_naptime": "15s",  # the marks of stale drafts come and go all the time
     "synchronous_commit": "on",  # the projector's checkpoint is in here
     "timezone": "UTC",
     "log_timezone": "UTC",
