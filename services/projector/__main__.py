@@ -12,7 +12,7 @@ from services.runtime.clock import utc_now
 from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RATED
 from services.runtime.log_kafka import KafkaLog
-from services.runtime.postgres import connect_pool
+from services.runtime.postgres import PLANNED_EACH_TIME, connect_pool
 from services.runtime.process import first_of, notify_ready, run_stage
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
@@ -25,7 +25,7 @@ PACE_S = 0.1
 
 async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
-    pool = await connect_pool(settings.database_url, size_max=4)
+    pool = await connect_pool(settings.database_url, size_max=4, settings=PLANNED_EACH_TIME)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     log = KafkaLog(
         settings.kafka_bootstrap_servers,

@@ -37,6 +37,11 @@ def price(draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]) 
     return PricedDraft(draft.invoice_id, render(draft.plan, priced, draft.period))
 
 
+def rest_after(pass_s: float) -> float:
+    """How long to leave the machine to others after a pass that took so long, in seconds."""
+    return min(REST_FACTOR * pass_s, REST_S_MAX)
+
+
 class Pricer:
     """The loop that keeps drafts fresh."""
 
@@ -62,7 +67,7 @@ class Pricer:
             if await self.price_stale() == 0:
                 await self._idle()
             else:
-                await asyncio.sleep(min(REST_FACTOR * (loop.time() - began), REST_S_MAX))
+                await asyncio.sleep(rest_after(loop.time() - began))
 
     async def price_stale(self) -> int:
         """Price one batch; returns how many marks it took."""
