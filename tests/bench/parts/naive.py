@@ -105,7 +105,7 @@ async def _smaller(
     site: Site, naive: Naive, servers: EmbeddedServers, scale: Scale, batch: int
 ) -> dict[str, float]:
     """Both with fewer events a request: what a request costs shows."""
-    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch)
+    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch=batch)
     own = await site.drained(Order(site.shape(batch=batch), _CONNECTIONS, seconds=scale.naive_s))
     per_s = theirs.events / theirs.seconds
     return {
@@ -121,6 +121,7 @@ async def _burst(
     naive: Naive,
     servers: EmbeddedServers,
     seconds: float,
+    *,
     batch: int = 100,
     path: str = "/v1/ingest",
 ) -> tuple[Posted, dict[str, float]]:
