@@ -42,7 +42,9 @@ def trend(run: Drained) -> float:
 
 async def warm_up(site: Site, seconds: float) -> Drained:
     """Kafka's JVM compiles, connections are made, series and drafts exist."""
-    return await site.drained(Order(site.shape(), _BURST_CONNECTIONS, seconds=seconds))
+    run = await site.drained(Order(site.shape(), _BURST_CONNECTIONS, seconds=seconds))
+    await site.stack.quiet()
+    return run
 
 
 async def measure(site: Site, scale: Scale) -> dict[str, Any]:
@@ -58,9 +60,12 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         tried.append(
             {
                 "offered_per_s": per_s,
-                "seconds": seconds,
+                "seconds": run.posted.seconds,
                 "reached_per_s": run.per_s,
                 "last_answer_to_last_draft_s": run.tail_s,
+                "statuses": run.posted.statuses,
+                "answers_ms": spread([us / 1000 for us in run.posted.latencies_us]),
+                "cores_busy_with_other_work": run.others_cores,
                 "backlog_trend": trend(run),
                 "kept_up": keeps_up(run),
             }
