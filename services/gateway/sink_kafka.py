@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 # A lone event waits this long for company; the longest wait is for those who come after a flush
 # of EVENTS_BUSY, who will have company.
 LINGER_S_MIN = 0.001
-LINGER_S_MAX = 0.006
-EVENTS_BUSY = 100
+LINGER_S_MAX = 0.010
+EVENTS_BUSY = 300
 # So many share a flush's cost well enough: they do not wait for more.
 EVENTS_ENOUGH = 500
 # Under the topic's max.message.bytes (1 MiB), and one event of 256 KiB always fits.
