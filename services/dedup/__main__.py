@@ -18,8 +18,10 @@ from services.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# Several ranges a partition and poll when there is a backlog.
-RECORDS_MAX = 16_000
+# Of a partition and poll: some ranges, so that all partitions have their part of each poll and are
+# worked on side by side. A limit by count would let one that is behind keep the others waiting.
+FETCH_BYTES = 1024 * 1024
+RECORDS_MAX = 1_000_000
 # Under load, from poll to poll: a range of some hundred events costs little more than one of ten.
 PACE_S = 0.1
 # Longer than any script takes; a Redis that does not answer by then ends the process.
@@ -41,6 +43,7 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
             topic=RAW,
             group="tollgate-dedup",
             instance_id=settings.instance_id,
+            fetch_bytes=FETCH_BYTES,
         ),
         topic=RAW,
         records_max=RECORDS_MAX,
