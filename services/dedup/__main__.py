@@ -13,6 +13,7 @@ from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RAW
 from services.runtime.log_kafka import KafkaLog, cluster_namespace
 from services.runtime.process import notify_ready, run_stage
+from services.runtime.records_kafka import hand_out_own_records
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
@@ -30,6 +31,7 @@ REDIS_TIMEOUT_S = 10
 
 async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
+    hand_out_own_records()
     redis = Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)
     namespace = await cluster_namespace(settings.kafka_bootstrap_servers)
     index = RedisSeenIndex(redis, namespace)
