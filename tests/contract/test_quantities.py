@@ -36,6 +36,21 @@ EVENTS = [
 ]
 
 
+def one_event(kind: Aggregation, number: Latest) -> Aggregate:
+    """What an event adds under an aggregation."""
+    match kind:
+        case Aggregation.SUM:
+            return Aggregate(1, total=number.value)
+        case Aggregation.MAX:
+            return Aggregate(1, peak=number.value)
+        case Aggregation.LATEST:
+            return Aggregate(1, latest=number)
+        case Aggregation.UNIQUE:
+            return Aggregate(1, distinct={str(number.value)})
+        case _:
+            return Aggregate(1)
+
+
 def usage() -> dict[AggregateKey, Aggregate]:
     """Every event under every aggregation, in one of two groups."""
     counted: dict[AggregateKey, Aggregate] = {}
@@ -43,13 +58,7 @@ def usage() -> dict[AggregateKey, Aggregate]:
         for kind, metric in METRICS.items():
             key = AggregateKey(reference, metric, (str(offset % 2),), hour_of(at))
             aggregate = counted.setdefault(key, Aggregate())
-            if kind is Aggregation.COUNT:
-                aggregate.count += 1
-            elif kind is Aggregation.UNIQUE:
-                aggregate.count += 1
-                aggregate.distinct.add(text)
-            else:
-                aggregate.add_number(kind, Latest(at, 0, offset, Decimal(text)))
+            aggregate.merge(one_event(kind, Latest(at, 0, offset, Decimal(text))))
     return counted
 
 
