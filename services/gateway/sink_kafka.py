@@ -140,7 +140,6 @@ class KafkaEventSink:
 
     async def _send(self, flush: Flush, producer: AIOKafkaProducer) -> None:
         self._events_before = flush.events
-        failure: Exception | None = Unavailable("a fault of the gateway's own")
         acknowledged: list[asyncio.Future[object]] = []
         try:
             reach("before_send")
@@ -151,15 +150,25 @@ class KafkaEventSink:
                 for each in acknowledged:
                     await each
             reach("after_send")
-            failure = None
         except (KafkaError, TimeoutError) as error:
-            failure = error
-        finally:
-            flush.end(failure)
-            if failure is not None:
-                for each in acknowledged:
-                    each.cancel()  # nobody asks for what else failed
-                self._retire(producer, failure)
+            self._give_up(flush, producer, acknowledged, error)
+        except Exception as fault:  # our own; but nobody waits for ever because of it
+            self._give_up(flush, producer, acknowledged, fault)
+            raise
+        else:
+            flush.end(None)
+
+    def _give_up(
+        self,
+        flush: Flush,
+        producer: AIOKafkaProducer,
+        acknowledged: list[asyncio.Future[object]],
+        failure: Exception,
+    ) -> None:
+        for each in acknowledged:
+            each.cancel()  # nobody asks for what else failed
+        flush.end(failure)
+        self._retire(producer, failure)
 
     def _retire(self, producer: AIOKafkaProducer, failure: Exception) -> None:
         logger.warning("Kafka gave up a batch (%r); 503 until a new producer connects", failure)
