@@ -23,7 +23,6 @@ from tests.bench.report import hardware, versions
 from tests.bench.results import Results
 from tests.bench.scale import FULL, QUICK, Scale
 
-
 # What an idle system does beside.
 OTHERS_CORES_MAX = 0.1
 
@@ -87,8 +86,8 @@ def main() -> int:
         print(f"\n{title}\n{text}")
     if results.others_cores() > OTHERS_CORES_MAX:
         print(
-            f"\nOther work took up to {results.others_cores():.1f} cores meanwhile: rates and delays"
-            " are worse than they would be, CPU per event a little."
+            f"\nOther work took up to {results.others_cores():.1f} cores meanwhile: rates and"
+            " delays are worse than they would be, CPU per event a little."
         )
     for name, error in results.errors.items():
         print(f"\nFAILED {name}: {error}")

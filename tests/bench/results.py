@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.bench.figures import TARGETS, shown
 
-
 # The key under which a run says what others took of the machine.
 OTHERS = "cores_busy_with_other_work"
 
