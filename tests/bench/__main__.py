@@ -23,6 +23,9 @@ from tests.bench.report import hardware, versions
 from tests.bench.results import Results
 from tests.bench.scale import FULL, QUICK, Scale
 
+# What an idle system does beside.
+OTHERS_CORES_MAX = 0.1
+
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """SIGTERM ends it as Ctrl-C does: what was started is ended, what was made is removed."""
@@ -75,11 +78,17 @@ def main() -> int:
     document["figures"] = results.figures()
     document["errors"] = results.errors
     document["verified"] = results.verified
+    document["cores_busy_with_other_work_max"] = results.others_cores()
     document["parts"] = results.parts
     arguments.output.write_text(json.dumps(document, indent=1) + "\n")
     print("\n" + table(results.figures()))
     for title, text in results.tables.items():
         print(f"\n{title}\n{text}")
+    if results.others_cores() > OTHERS_CORES_MAX:
+        print(
+            f"\nOther work took up to {results.others_cores():.1f} cores meanwhile: rates and"
+            " delays are worse than they would be, CPU per event a little."
+        )
     for name, error in results.errors.items():
         print(f"\nFAILED {name}: {error}")
     print(f"\n{document['seconds']:.0f} s; everything else is in {arguments.output}")
