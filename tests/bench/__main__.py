@@ -40,13 +40,16 @@ async def run(scale: Scale, only: set[str], results: Results) -> None:
         wanted = [name for name in group.parts if name in only]
         if not wanted:
             continue
+        verified = set(results.verified)
         try:
             await group.run(scale, wanted, results)
         except Exception as error:  # noqa: BLE001 (other stacks may do)
             traceback.print_exc()
-            # Whether what was measured before it was counted right is not known.
             results.failed(", ".join(wanted), error)
-            results.discard(wanted)
+        finally:
+            # Whether what was measured on a stack that ended early was counted right is not known.
+            if group.verifies and set(results.verified) == verified:
+                results.discard(wanted)
 
 
 def main() -> int:
@@ -72,7 +75,10 @@ def main() -> int:
         "settings": {**asdict(scale), "parts": [name for name in known if name in only]},
         "targets": {key: asdict(target) for key, target in TARGETS.items()},
     }
-    asyncio.run(until_stopped(run(scale, only, results)))
+    try:
+        asyncio.run(until_stopped(run(scale, only, results)))
+    except asyncio.CancelledError as stopped:
+        results.failed("what was not measured yet", stopped)
     document["versions"] |= results.servers
     document["seconds"] = time.monotonic() - began
     document["figures"] = results.figures()
