@@ -30,7 +30,13 @@ OTHERS_CORES_MAX = 0.1
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """SIGTERM ends it as Ctrl-C does: what was started is ended, what was made is removed."""
     running = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+
+    def stop() -> None:
+        if not running.cancelling():  # once more would cut the ending short
+            running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     await running
 
 
