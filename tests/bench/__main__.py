@@ -30,7 +30,13 @@ OTHERS_CORES_MAX = 0.1
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """SIGTERM ends it as Ctrl-C does: what was started is ended, what was made is removed."""
     running = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+
+    def stop() -> None:
+        if not running.cancelling():  # once more would cut the ending short
+            running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     await running
 
 
@@ -40,13 +46,16 @@ async def run(scale: Scale, only: set[str], results: Results) -> None:
         wanted = [name for name in group.parts if name in only]
         if not wanted:
             continue
+        verified = set(results.verified)
         try:
             await group.run(scale, wanted, results)
         except Exception as error:  # noqa: BLE001 (other stacks may do)
             traceback.print_exc()
-            # Whether what was measured before it was counted right is not known.
             results.failed(", ".join(wanted), error)
-            results.discard(wanted)
+        finally:
+            # Whether what was measured on a stack that ended early was counted right is not known.
+            if group.verifies and set(results.verified) == verified:
+                results.discard(wanted)
 
 
 def main() -> int:
@@ -72,7 +81,10 @@ def main() -> int:
         "settings": {**asdict(scale), "parts": [name for name in known if name in only]},
         "targets": {key: asdict(target) for key, target in TARGETS.items()},
     }
-    asyncio.run(until_stopped(run(scale, only, results)))
+    try:
+        asyncio.run(until_stopped(run(scale, only, results)))
+    except asyncio.CancelledError as stopped:
+        results.failed("what was not measured yet", stopped)
     document["versions"] |= results.servers
     document["seconds"] = time.monotonic() - began
     document["figures"] = results.figures()

@@ -80,8 +80,10 @@ class Stack:
         )
         began = time.monotonic()
         with output.open("wb") as lines:
+            # In a session of its own: Ctrl-C reaches the bench, which stops it in order. A second
+            # signal would kill it at once.
             self._up = await asyncio.create_subprocess_exec(
-                *words, stdout=lines, stderr=lines, env=environ
+                *words, stdout=lines, stderr=lines, env=environ, start_new_session=True
             )
         while b"tollgate is ready" not in output.read_bytes():
             if self._up.returncode is not None or time.monotonic() > began + _START_S_MAX:
