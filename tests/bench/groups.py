@@ -53,7 +53,9 @@ async def _main(scale: Scale, wanted: list[str], results: Results) -> None:
             for name, measure in measures.items():
                 if name in wanted:
                     try:
-                        results.add(name, await measure())
+                        results.add(name, measured := await measure())
+                        if "event_by_event" in measured:
+                            results.tables["the naive service"] = naive.as_table(measured)
                     except NotSustained as error:
                         results.failed(name, error)
         if "warm_start" in wanted:

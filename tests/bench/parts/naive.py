@@ -33,6 +33,8 @@ from tests.bench.stack import STAGES, BenchError
 WORKERS = 2  # as many as cores
 _TOKEN = "naive"
 _CONNECTIONS = 16
+# An event at a time, whose ratio is the figure; a request at a time.
+_WAYS = ("/v1/ingest_each", "/v1/ingest")
 _START_S_MAX = 30.0
 _SCHEMA = Path(__file__).parent.parent / "naive" / "schema.sql"
 # Under ids like those that are posted, so that the index is as large and as scattered.
@@ -62,7 +64,7 @@ class Naive:
 async def measure(site: Site, scale: Scale) -> dict[str, Any]:
     """In turns; the ratio of the medians."""
     ours: list[Drained] = []
-    theirs: list[tuple[Posted, dict[str, float]]] = []
+    naive_runs: dict[str, list[tuple[Posted, dict[str, float]]]] = {path: [] for path in _WAYS}
     with tempfile.TemporaryDirectory(prefix="tollgate-naive-") as directory:
         async with (
             EmbeddedServers(Path(directory), only=("postgres",)) as servers,
@@ -70,35 +72,44 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         ):
             await _burst(site, naive, servers, 2.0)  # warm
             for _ in range(scale.naive_rounds):
-                theirs.append(await _burst(site, naive, servers, scale.naive_s))
+                for path, runs in naive_runs.items():
+                    runs.append(await _burst(site, naive, servers, scale.naive_s, path=path))
                 order = Order(site.shape(), _CONNECTIONS, seconds=scale.naive_s)
                 ours.append(await site.drained(order))
-            each, each_cpu = await _burst(
-                site, naive, servers, scale.naive_s, path="/v1/ingest_each"
-            )
             smaller = [
                 await _smaller(site, naive, servers, scale, batch) for batch in scale.naive_batches
             ]
     own = [run.per_s for run in ours]
-    rates = [posted.events / posted.seconds for posted, _ in theirs]
+    each, sets = (_compared(own, naive_runs[path]) for path in _WAYS)
     return {
-        "figures": {"naive_ratio": median(own) / median(rates)},
+        "figures": {"naive_ratio": each["ratio"]},
         "workers": WORKERS,
         "connections": _CONNECTIONS,
-        "naive_per_s": rates,
         "tollgate_per_s": own,
-        "smaller_requests": smaller,
-        "event_by_event": {
-            **each.summary(),
-            "naive_per_s": each.events / each.seconds,
-            "ratio": median(own) / (each.events / each.seconds),
-            "cpu_us_per_event_by_process": each_cpu,
-        },
-        "naive": [
-            {**posted.summary(), "cpu_us_per_event_by_process": cpu} for posted, cpu in theirs
-        ],
         "tollgate": [run.summary() for run in ours],
+        "event_by_event": each,
+        "set_based": sets,
+        "set_based_smaller_requests": smaller,
     }
+
+
+def _compared(own: list[float], runs: list[tuple[Posted, dict[str, float]]]) -> dict[str, Any]:
+    rates = [posted.events / posted.seconds for posted, _ in runs]
+    return {
+        "ratio": median(own) / median(rates),
+        "per_s": rates,
+        "runs": [{**posted.summary(), "cpu_us_per_event_by_process": cpu} for posted, cpu in runs],
+    }
+
+
+def as_table(measured: dict[str, Any]) -> str:
+    """Both ways to write the naive service, and Tollgate."""
+    rows = [("tollgate, to the draft", median(measured["tollgate_per_s"]), "")]
+    for name in ("event_by_event", "set_based"):
+        found = measured[name]
+        rows.append((f"naive, {name}", median(found["per_s"]), f"{found['ratio']:.1f}"))
+    lines = [f"{name:<24} {per_s:>12,.0f} {ratio:>6}" for name, per_s, ratio in rows]
+    return "\n".join([f"{'service':<24} {'events/s':>12} {'ratio':>6}", *lines])
 
 
 async def _smaller(
