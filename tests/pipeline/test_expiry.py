@@ -133,6 +133,27 @@ def test_a_window_that_moves_in_the_middle_of_a_pass_begins_another_after_it() -
     asyncio.run(scenario())
 
 
+def test_the_hours_of_a_day_are_swept_together() -> None:
+    """A pass looks at every id there is: one an hour would never end."""
+    index = SteppingIndex(1)
+    pipeline = Pipeline(index=index)
+    midnight_ms = START_MS // DAY_MS * DAY_MS
+
+    async def scenario() -> None:
+        for partition in range(PARTITIONS):
+            await pipeline.dedup.open(partition)
+        for hour in range(40 * 24):
+            pipeline.log.now_ms = midnight_ms + hour * DAY_MS // 24
+            pipeline.post(event(f"hour-{hour}"))
+            for partition in range(PARTITIONS):
+                last = pipeline.log.partitions[RAW, partition][-1:]
+                if last and last[0].timestamp_ms == pipeline.log.now_ms:
+                    await pipeline.dedup.process({partition: last})
+
+    asyncio.run(scenario())
+    assert 0 < len(index.swept) <= 5 * PARTITIONS  # day 36 to day 40
+
+
 async def ids_held_after(days: int, index: MemorySeenIndex) -> tuple[int, int]:
     """How many ids the index holds after that many days with 20 new ids and many ranges a day, and
     how many of them lie in the window and the day of grace before it."""
