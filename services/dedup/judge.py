@@ -39,9 +39,9 @@ RANGE_EVENTS_MAX = 1_000
 # Below the 4 MiB of a usage.unique record, base64 of a rejected 1 MiB record included.
 RANGE_BYTES_MAX = 1_000_000
 # Ids are kept in the index for so long after the window has left them: a stage that resumes from an
-# old repeat at the end of usage.unique judges an earlier hour again, with the window it had. And from
-# there back to the start of the day (UTC): all that left it in a day are swept together, for a pass
-# looks at every id there is.
+# old repeat at the end of usage.unique judges an earlier hour again, with the window it had. And
+# from there back to the start of the day (UTC): all that left it in a day are swept together, for a
+# pass looks at every id there is.
 _DAY_MS = 24 * 60 * 60 * 1000
 _MARGIN_MS = _DAY_MS
 _JSON_SPACE = b" \t\r\n"
