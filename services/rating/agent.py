@@ -73,7 +73,9 @@ def make_app(
         opened.clear()
         try:
             offsets = {}
-            for place in sorted(place for place in assigned if place.topic == UNIQUE):
+            given = sorted(place for place in assigned if place.topic == UNIQUE)
+            step.keep_only({place.partition for place in given})
+            for place in given:
                 try:
                     offsets[place] = await step.open(place.partition)
                 except ChainBroken as broken:  # the step takes nothing of it; the others go on
@@ -89,14 +91,14 @@ def make_app(
 
 
 async def _rate(step: RatingStep, event: Any, opened: asyncio.Event) -> None:
-    message = event.message
-    record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
-    await opened.wait()
     try:
+        message = event.message
+        record = Record(message.partition, message.offset, 0, message.key, message.value)
+        await opened.wait()
         await step.process(record)
+        event.ack()
     except Exception:  # noqa: BLE001 (the process ends there)
         _end_at_once()
-    event.ack()
 
 
 def _app(bootstrap_servers: str, partitions: int, instance_id: str | None) -> Any:

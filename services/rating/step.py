@@ -7,6 +7,7 @@ itself and reads what is missing, so nothing depends on committed offsets.
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.domain.catalog import Catalog
@@ -109,6 +110,8 @@ class RatingStep:
                 continue
             try:
                 async with state.busy:
+                    if self._partitions.get(partition) is not state:
+                        continue  # given up since the look began
                     end = await self._check_source(partition, state)
                     if state.looked_at == state.next_source < end:
                         logger.warning("%s[%d] was not delivered up to %d", UNIQUE, partition, end)
@@ -123,23 +126,26 @@ class RatingStep:
             del self._partitions[partition]
             logger.error("%s", broken)
 
-    async def close(self, partition: int) -> None:
-        """Give a partition up."""
-        self._partitions.pop(partition, None)
+    def keep_only(self, partitions: Collection[int]) -> None:
+        """Give up what is not among `partitions`: it is somebody else's now."""
+        for partition in self._partitions.keys() - set(partitions):
+            del self._partitions[partition]
 
     async def process(self, record: Record) -> None:
         """Rate one record; of one partition, in the order of the calls, and of several at once. A
-        gap is first read up from the checkpoint; when it stays, or the
-        record becomes too large for usage.rated, the partition halts loudly and the others go on.
+        gap is first read up from the checkpoint; when it stays, or the record becomes too large for
+        usage.rated, the partition halts loudly and the others go on.
         """
-        state = self._partitions.get(record.partition)
-        if state is None:
-            return
-        try:
-            async with state.busy:
-                await self._take(state, record)
-        except _STOPS as broken:
-            self._halt(record.partition, state, broken)
+        while (state := self._partitions.get(record.partition)) is not None:
+            try:
+                async with state.busy:
+                    # While this record waited for those before it, the partition may have halted
+                    # or been opened anew.
+                    if self._partitions.get(record.partition) is state:
+                        await self._take(state, record)
+                        return
+            except _STOPS as broken:
+                self._halt(record.partition, state, broken)
 
     async def _take(self, state: _Partition, record: Record) -> None:
         went_back = record.offset <= state.newest
@@ -155,7 +161,7 @@ class RatingStep:
 
     async def _read_up(self, state: _Partition, partition: int, end: int) -> None:
         """Rate what stands between the checkpoint and the offset `end`, exclusive."""
-        while state.next_source < end:
+        while state.next_source < end and self._partitions.get(partition) is state:
             try:
                 missed = await self._log.read(UNIQUE, partition, state.next_source)
             except OffsetGone as gone:

@@ -9,10 +9,10 @@ from typing import Any
 from services.domain.catalog import Catalog
 from services.rating.catalog_postgres import PostgresCatalogSource
 from services.rating.step import RatingStep
-from services.runtime.log import RATED, UNIQUE
+from services.runtime.log import RATED, RAW, UNIQUE, Record, RecordTooLarge
 from services.runtime.log_memory import MemoryLog
 from services.runtime.records import decode_rated
-from tests.pipeline.harness import PARTITIONS
+from tests.pipeline.harness import PARTITIONS, Pipeline
 from tests.pipeline.ranges import drive, post, two_ranges
 
 
@@ -59,6 +59,106 @@ def test_of_a_partition_in_order_and_others_do_not_wait() -> None:
             batches = [decode_rated(record.value, "") for record in written]
             assert [batch.source_offset for batch in batches] == list(range(5))
             assert [batch.first for batch in batches[1:]] == [b.last + 1 for b in batches[:-1]]
+
+    asyncio.run(scenario())
+
+
+class FullLog(MemoryLog):
+    """Takes no record of partition 0, and says so after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    async def append(self, topic: str, partition: int, value: bytes) -> int:
+        """See Log."""
+        await asyncio.sleep(0)
+        if partition == 0:
+            self.refused += 1
+            raise RecordTooLarge(topic, partition, len(value))
+        return await super().append(topic, partition, value)
+
+
+async def with_three_more(pipeline: Pipeline, log: MemoryLog) -> tuple[RatingStep, list[Record]]:
+    """Three ranges after what `pipeline` has rated, on a log of ours; those of partition 0."""
+    for numbers in [(4, 5), (6, 7), (8, 9)]:
+        post(pipeline, *numbers)
+        await drive(pipeline.restarted(), "dedup")
+    log.partitions = pipeline.log.partitions
+    step = RatingStep(log, pipeline.catalogs)
+    return step, log.partitions[UNIQUE, 0][await step.open(0) :]
+
+
+def test_once_halted_nothing_that_waited_is_rated() -> None:
+    """A state that was given up may be about another topic by now."""
+    pipeline, log = two_ranges(), FullLog()
+
+    async def scenario() -> None:
+        step, records = await with_three_more(pipeline, log)
+        assert len(records) == 3
+        await asyncio.gather(*map(step.process, records))
+        assert log.refused == 1
+
+    asyncio.run(scenario())
+
+
+class RemoteLog(MemoryLog):
+    """Takes a moment to answer."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """See Log."""
+        await asyncio.sleep(0)
+        return await super().bounds(topic, partition)
+
+
+def test_what_waits_while_a_topic_made_anew_is_found_out_is_not_rated() -> None:
+    """Faust goes back to the earliest record, and further ones fit the chain of old."""
+    pipeline, log = two_ranges(), RemoteLog()
+    log.partitions = pipeline.log.partitions
+    pipeline.log = log
+
+    async def scenario() -> None:
+        step = RatingStep(log, pipeline.catalogs)
+        assert await step.open(0) == 2
+        for topic in (RAW, UNIQUE):
+            log.make_anew(topic, 0)
+        log.now_ms = 1
+        for numbers in [(4, 5), (6, 7), (8, 9)]:
+            post(pipeline, *numbers)
+            await drive(Pipeline(log=log, catalogs=pipeline.catalogs), "dedup")
+        await asyncio.gather(*map(step.process, log.partitions[UNIQUE, 0]))
+        assert len(log.partitions[RATED, 0]) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_as_its_partition_is_opened_anew_goes_on_from_there() -> None:
+    pipeline, log = two_ranges(), SlowLog()
+
+    async def scenario() -> None:
+        step, records = await with_three_more(pipeline, log)
+        tasks = [asyncio.create_task(step.process(record)) for record in records[:2]]
+        await asyncio.sleep(0.01)
+        assert await step.open(0) == 2
+        log.acknowledge.set()
+        await asyncio.gather(*tasks)
+        await step.process(records[2])
+        sources = [decode_rated(r.value, "").source_offset for r in log.partitions[RATED, 0]]
+        # What was under way is written twice, which the projector skips; nothing else is.
+        assert sources == [0, 1, 2, 2, 3, 4]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_somebody_elses_is_not_looked_at() -> None:
+    pipeline, log = two_ranges(), MemoryLog()
+
+    async def scenario() -> None:
+        step, _ = await with_three_more(pipeline, log)
+        step.keep_only({1})
+        for _ in range(3):
+            await step.check_sources()
+        assert len(log.partitions[RATED, 0]) == 2
 
     asyncio.run(scenario())
 

@@ -35,6 +35,8 @@ BODY_BYTES_MAX = 100_000
 TOKEN = "t"
 # Records that Faust holds ready for the agent.
 BUFFERED_MAX = 4
+# As the agent's, but few enough that some have to wait.
+UNDER_WAY_MAX = 3
 
 
 class World:
@@ -155,15 +157,24 @@ class Faust:
         self._scheduler = consumer.process.scheduler
         self._buffer: deque[Record] = deque()
         self._looked_last = False
+        self._under_way = 0
 
     async def run(self) -> None:
-        """Feed the agent, one record at a time, until it raises."""
+        """Feed the agent, some records at a time, until it raises."""
         await self._consumer.start(self)
         self._consumer.process.run(self._read_ahead())
         self._consumer.process.run(self._look())
         while True:
-            await self._scheduler.point("agent", ready=lambda: bool(self._buffer))
-            await self._step.process(self._buffer.popleft())
+            await self._scheduler.point("agent", ready=self._may_rate)
+            self._under_way += 1
+            self._consumer.process.run(self._rate(self._buffer.popleft()))
+
+    def _may_rate(self) -> bool:
+        return bool(self._buffer) and self._under_way < UNDER_WAY_MAX
+
+    async def _rate(self, record: Record) -> None:
+        await self._step.process(record)
+        self._under_way -= 1
 
     async def _read_ahead(self) -> None:
         while True:
@@ -192,7 +203,9 @@ class Faust:
             self._buffer.clear()
 
     async def assigned(self, partitions: Sequence[int]) -> None:
-        """As the agent's `resume`: any exception ends the process."""
+        """As the agent's `resume`: any exception ends the process. Records of before are still
+        being rated: Faust waits for them, but not for ever."""
+        self._step.keep_only(partitions)
         for partition in partitions:
             try:
                 offset = await self._step.open(partition)
