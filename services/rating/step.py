@@ -54,6 +54,7 @@ class _Partition:
     source: tuple[int, int]
     newest: int  # offset of the record that came last, to see when the reader goes back
     looked_at: int = -1  # next_source at the last look
+    written: int = -1  # offset of the record of usage.rated that was appended last
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -186,9 +187,15 @@ class RatingStep:
             rated = rated_batch(record, batch, step.range, catalog)
             reach("before_send")
             try:
-                await self._log.append(RATED, record.partition, encode(rated))
+                offset = await self._log.append(RATED, record.partition, encode(rated))
             except RecordTooLarge as error:
                 raise RangeTooLarge(error, rated) from error
+            if offset <= state.written:
+                # The log lost what it had acknowledged. Who reads it stands beyond, and would not
+                # notice before the next record.
+                before = state.written + 1
+                raise ChainBroken(RATED, record.partition, before, offset, unit=Unit.OFFSET)
+            state.written = offset
             reach("after_send")
             state.next_raw = step.range.last + 1
         state.next_source = record.offset + 1

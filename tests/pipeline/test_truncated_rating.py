@@ -158,3 +158,26 @@ def test_what_is_not_delivered_is_rated_at_the_second_look(
     assert "usage.unique[0] was not delivered up to 3" in caplog.text
     assert "usage.unique[1]" not in caplog.text
     assert last_rated_of(pipeline, 0) == last_rated_of(pipeline, 1) == 7
+
+
+def test_rating_notices_when_what_it_wrote_last_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """The projector stands beyond the new record, and would not look at it."""
+    pipeline = two_ranges()
+
+    async def scenario() -> None:
+        for partition in range(PARTITIONS):
+            await pipeline.rating.open(partition)
+        post(pipeline, 4, 5)
+        await drive(pipeline, "dedup")
+        for partition in range(PARTITIONS):
+            await rate(pipeline, partition, 2)
+        lost = pipeline.log.partitions[RATED, 0].pop()
+        post(pipeline, 6, 7)
+        await drive(pipeline, "dedup")
+        for partition in range(PARTITIONS):
+            await rate(pipeline, partition, 3)
+        assert f"usage.rated[0]: expected to go on at offset {lost.offset + 1}" in caplog.text
+
+    asyncio.run(scenario())
+    assert "usage.rated[1]" not in caplog.text
+    assert last_rated_of(pipeline, 1) == 7
