@@ -28,7 +28,6 @@ class Scale:
     shape_s: float
     scaling_s: float
     warm_starts: int
-    deep: bool  # verify --deep at the end of a stack
 
 
 FULL = Scale(
@@ -53,7 +52,6 @@ FULL = Scale(
     shape_s=5.0,
     scaling_s=12.0,
     warm_starts=3,
-    deep=True,
 )
 QUICK = Scale(
     quick=True,
@@ -77,5 +75,4 @@ QUICK = Scale(
     shape_s=0.0,
     scaling_s=0.0,
     warm_starts=1,
-    deep=False,
 )
