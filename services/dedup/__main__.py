@@ -20,9 +20,10 @@ from services.runtime.worker import Worker
 logger = logging.getLogger(__name__)
 
 # Of a partition and poll: some ranges, so that all partitions have their part of each poll and are
-# worked on side by side. A limit by count would let one that is behind keep the others waiting.
+# worked on side by side. The limit by count is for what others write small or compressed: a worker
+# that was paused writes again no more ranges than `ends.py` and `search.py` look back over.
 FETCH_BYTES = 1024 * 1024
-RECORDS_MAX = 1_000_000
+RECORDS_MAX = 40_000
 # Under load, from poll to poll: a range of some hundred events costs little more than one of ten.
 PACE_S = 0.1
 # Longer than any script takes; a Redis that does not answer by then ends the process.

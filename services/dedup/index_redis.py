@@ -48,6 +48,7 @@ class RedisSeenIndex:
         self._restore = redis.register_script(scripts.RESTORE)
         self._forget = redis.register_script(scripts.FORGET)
         self._sweep = redis.register_script(scripts.SWEEP)
+        self._drop_layout_1 = redis.register_script(scripts.DROP_LAYOUT_1)
 
     def _keys(self, partition: int) -> list[str]:
         prefix = f"{self._namespace}{{{partition}}}:{LAYOUT}:"
@@ -64,22 +65,6 @@ class RedisSeenIndex:
 
     async def clear(self) -> None:
         """Forget everything in this namespace, of any layout; for an index that is done with."""
-        await self._unlink_all(keep=None)
-
-    async def drop_older(self, partition_count: int) -> bool:
-        """Remove what an earlier layout left in this namespace; whether it had left anything. Its
-        marks go last, for they tell that it did."""
-        marks = [f"{self._namespace}{{{partition}}}:mark" for partition in range(partition_count)]
-        if not await self._redis.exists(*marks):
-            return False
-        kept = {mark.encode() for mark in marks}
-        for partition in range(partition_count):
-            kept.update(key.encode() for key in self._keys(partition))
-        await self._unlink_all(keep=kept)
-        await self._redis.unlink(*marks)
-        return True
-
-    async def _unlink_all(self, keep: set[bytes] | None) -> None:
         cursor = 0
         while True:
             cursor, keys = await self._redis.scan(
@@ -87,11 +72,18 @@ class RedisSeenIndex:
             )
             async with self._redis.pipeline(transaction=False) as removal:
                 for key in keys:
-                    if keep is None or key not in keep:
-                        removal.unlink(key)
+                    removal.unlink(key)
                 await removal.execute()
             if cursor == 0:
                 return
+
+    async def drop_older(self, partition_count: int) -> bool:
+        """Remove what an earlier layout left in this namespace; whether it had left anything."""
+        dropped = False
+        for partition in range(partition_count):
+            prefix = f"{self._namespace}{{{partition}}}:"
+            dropped |= bool(await self._drop_layout_1([f"{prefix}mark"], [prefix]))
+        return dropped
 
     async def claim(
         self,

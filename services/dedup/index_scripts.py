@@ -87,6 +87,17 @@ redis.call('UNLINK', KEYS[2])
 return 1
 """
 
+# KEYS: mark of layout 1, which had a hash for each two bytes of the digests. ARGV: their prefix.
+# Answers whether there was a mark. All at once, some 60 ms: a stage of an older version may still
+# be at work on it, which restores what is gone as long as no mark says that it is there.
+DROP_LAYOUT_1 = """
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+for bucket = 0, 65535 do
+  redis.call('UNLINK', ARGV[1] .. string.char(math.floor(bucket / 256), bucket % 256))
+end
+return 1
+"""
+
 # KEYS: mark, ids. ARGV: cursor, oldest offset, ids to look at, about. A small hash is scanned in
 # one go, however many are asked for; HDEL takes its fields from Lua's stack of 8,000.
 SWEEP = f"""

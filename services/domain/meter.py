@@ -5,13 +5,12 @@ included; a property that is JSON null counts as absent.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from services.domain.event import UsageEvent
 from services.domain.number import text_of
 
 
@@ -69,12 +68,8 @@ class PropertyFilter:
     exists: bool | None = None
     values: ValueFilter = ValueFilter()
 
-    def passes(self, properties: Mapping[str, object]) -> bool:
-        """Whether an event with these properties passes."""
-        return self.passes_text(property_text(properties.get(self.name)))
-
     def passes_text(self, text: str | None) -> bool:
-        """As `passes`, of the property as text; None where it is absent."""
+        """Whether an event passes that has this text as the property; None where it is absent."""
         if text is None:
             return self.exists is not True and self.values.allowed is None
         return self.exists is not False and self.values.passes(text)
@@ -101,14 +96,3 @@ class BillableMetric:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grain", grain_of(self.group_keys))
-
-    def matches(self, event: UsageEvent) -> bool:
-        """Whether the event's type and properties pass every filter."""
-        if not self.event_types.passes(event.event_type):
-            return False
-        return all(rule.passes(event.properties) for rule in self.property_filters)
-
-    def group_of(self, event: UsageEvent) -> tuple[str | None, ...]:
-        """Values of the grain's properties, in its order; None where the event lacks one."""
-        properties = event.properties
-        return tuple(property_text(properties.get(name)) for name in self.grain)

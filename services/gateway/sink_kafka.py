@@ -65,7 +65,7 @@ class KafkaEventSink:
         """Send what is open, wait for the acknowledgements, disconnect."""
         if self._open is not None:
             self._on_due(self._open)
-        if self._sender is not None:
+        while self._sender is not None:  # one that has ended may begin another
             await asyncio.wait((self._sender,))
         if self._connector is not None:
             self._connector.cancel()

@@ -95,10 +95,18 @@ class PostgresProjection:
 
     async def apply(self, flush: Flush) -> None:
         """See Projection."""
-        if self._generation is None:
-            self._generation = await self._pool.fetchval("SELECT generation FROM live_generation")
-        while (live := await self._apply(flush, self._generation)) != self._generation:
-            self._generation = live
+        generation = self._generation
+        if generation is None:
+            generation = await self._pool.fetchval("SELECT generation FROM live_generation")
+            self._turn_to(generation)
+        # Its own variable: a flush beside it may turn to another generation meanwhile.
+        while (live := await self._apply(flush, generation)) != generation:
+            generation = live
+            self._turn_to(generation)
+
+    def _turn_to(self, generation: int) -> None:
+        if generation != self._generation:
+            self._generation = generation
             self._series.clear()
 
     async def _apply(self, flush: Flush, generation: int) -> int:
@@ -125,7 +133,7 @@ class PostgresProjection:
         """Flushes may run side by side, so the answer never relies on what stays in the cache."""
         hours: list[Hour] = []
         unknown: dict[SeriesKey, list[tuple[int, Aggregate]]] = {}
-        find = self._series.get
+        find = self._series.get if generation == self._generation else _find_none
         for key, aggregate in flush.aggregates.items():
             place = key[:3]
             series_id = find(place)
@@ -156,6 +164,10 @@ class PostgresProjection:
     async def _read_series(self, places: list[SeriesKey], generation: int) -> dict[SeriesKey, int]:
         rows = await self._pool.fetch(_SERIES, *_series_columns(places), generation)
         return {places[number - 1]: series for number, series in rows}
+
+
+def _find_none(_: SeriesKey) -> None:
+    """What the cache of another generation knows."""
 
 
 def _series_columns(places: list[SeriesKey]) -> tuple[list[str], list[UUID], list[str]]:

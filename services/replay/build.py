@@ -109,6 +109,8 @@ class Build:
                     continue  # a repeat: counting it again would be in vain
                 again = await self._ranges.again(rated, flush.tallies)
                 next_raw = merge_range(flush, position, next_raw, again, record.offset)
+                if _is_full(flush):
+                    break  # one read may bring many times as much
         flush.settle()
         try:
             await self._projection.apply(flush)

@@ -60,11 +60,12 @@ class Consumer(Protocol):
         ...
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read on from `offset`; nothing when the partition is not held."""
+        """Read on from `offset`, paused or not; nothing when the partition is not held."""
         ...
 
     def pause(self, partition: int) -> None:
-        """Give no records of it until it is assigned again; nothing when it is not held."""
+        """Give no records of it until it is assigned again, or a seek; nothing when it is not
+        held."""
         ...
 
     def assignment(self) -> Iterable[int]:

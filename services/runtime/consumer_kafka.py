@@ -123,8 +123,12 @@ class KafkaConsumer:
 
     def seek(self, partition: int, offset: int) -> None:
         """See Consumer."""
+        place = TopicPartition(self._topic, partition)
         with suppress(IllegalStateError):
-            self._consumer.seek(TopicPartition(self._topic, partition), offset)
+            self._consumer.seek(place, offset)
+            if partition in self._halted:
+                self._consumer.resume(place)
+        self._halted.discard(partition)
 
     def pause(self, partition: int) -> None:
         """See Consumer. aiokafka fetches nothing from a broker while any partition there, paused

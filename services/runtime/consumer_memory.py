@@ -79,6 +79,7 @@ class MemoryConsumer:
         """See Consumer."""
         if partition in self._held:
             self.positions[partition] = offset
+            self._paused.discard(partition)
 
     def pause(self, partition: int) -> None:
         """See Consumer."""

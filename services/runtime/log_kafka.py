@@ -25,6 +25,10 @@ REQUEST_TIMEOUT_MS = 30_000
 RECORD_BYTES_MAX = max(BATCH_BYTES_MAX.values())
 # When to close a batch of several records. A record beyond it is a batch of its own.
 _BATCH_BYTES = 4 * 1024 * 1024
+# aiokafka sends all that waits for a broker as one request, and a broker closes the connection on
+# one beyond 100 MiB (socket.request.max.bytes), however often it comes again. So of records beyond
+# this, one goes at a time: 64 MiB, and 4 MiB of each of the seven others that rating has under way.
+_LARGE_BYTES = 4 * 1024 * 1024
 # What a fetch brings of a partition, so that a reader's memory is bounded. Kafka delivers a first
 # record beyond it whole, so there is no record that cannot be read.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -69,6 +73,7 @@ class KafkaLog:
         # a new assignment costs a round of metadata.
         self._known = {TopicPartition(t, p) for t in TOPICS for p in range(partitions)}
         self._reading = asyncio.Lock()
+        self._sending_large = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect; raises KafkaError when no broker answers."""
@@ -86,6 +91,12 @@ class KafkaLog:
 
     async def append(self, topic: str, partition: int, value: bytes) -> int:
         """See Log."""
+        if len(value) <= _LARGE_BYTES:
+            return await self._append(topic, partition, value)
+        async with self._sending_large:
+            return await self._append(topic, partition, value)
+
+    async def _append(self, topic: str, partition: int, value: bytes) -> int:
         assert self._producer is not None, "this log was opened read-only"
         try:
             sent = await self._producer.send_and_wait(topic, value, partition=partition)

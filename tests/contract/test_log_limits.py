@@ -17,6 +17,8 @@ from tests.contract.conftest import Loop
 from tests.contract.test_event_sink import PARTITIONS
 from tests.contract.topics import DECLARED, create_topic, delete_topics
 
+WAIT_S = 60.0
+
 
 @pytest.fixture(scope="module")
 def kafka_log(loop: Loop, servers: Servers) -> Iterator[KafkaLog]:
@@ -59,6 +61,25 @@ def test_each_topic_takes_what_it_is_made_for(
             assert (
                 await refuses(kafka_log, name) == await refuses(MemoryLog(), topic) == bool(beyond)
             )
+        finally:
+            await delete_topics(address, [name])
+
+    loop.run(scenario())
+
+
+def test_the_largest_records_of_several_partitions_are_taken_at_the_same_time(
+    loop: Loop, servers: Servers, kafka_log: KafkaLog
+) -> None:
+    """As rating sends them. Together they are more than a broker takes in one request."""
+    name = f"contract-{uuid4().hex}"
+    value = b"y" * (BATCH_BYTES_MAX[RATED] - FRAME_BYTES)
+
+    async def scenario() -> None:
+        address = servers.kafka_bootstrap_servers
+        await create_topic(address, name, **DECLARED[RATED]["config"])
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await asyncio.gather(*(kafka_log.append(name, p, value) for p in (0, 1)))
         finally:
             await delete_topics(address, [name])
 

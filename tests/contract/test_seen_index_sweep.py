@@ -2,6 +2,9 @@
 window has left, nothing else, and a bounded number of ids at a time.
 """
 
+import asyncio
+from uuid import uuid4
+
 import pytest
 from redis.asyncio import Redis
 
@@ -160,5 +163,30 @@ def test_what_an_older_layout_left_is_never_read_and_goes(
         assert await keys_of(redis, f"{namespace}g7") == 602
         await older.clear()
         assert await keys_of(redis, namespace) == 2
+
+    loop.run(scenario())
+
+
+def test_an_older_layout_never_has_a_mark_without_its_ids(loop: Loop, redis: Redis) -> None:
+    """A stage of the older version may still be at work: it restores what is gone, unless the mark
+    says that all is there. Then it would take every duplicate for a first sighting."""
+    namespace = f"contract-{uuid4().hex}"
+    index = RedisSeenIndex(redis, namespace)
+    mark = f"{namespace}{{0}}:mark"
+    buckets = [f"{namespace}{{0}}:".encode() + bucket.to_bytes(2) for bucket in range(65_536)]
+
+    async def scenario() -> None:
+        await redis.mset(dict.fromkeys(buckets, b""))
+        await redis.set(mark, 9)
+        dropping = asyncio.create_task(index.drop_older(1))
+        seen = set()
+        while not dropping.done():
+            async with redis.pipeline() as look:  # one transaction
+                look.exists(mark)
+                look.exists(*buckets)
+                seen.add(tuple(await look.execute()))
+        assert await dropping
+        assert seen <= {(1, len(buckets)), (0, 0)}
+        assert not await keys_of(redis, namespace)
 
     loop.run(scenario())

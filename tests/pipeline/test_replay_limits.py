@@ -40,11 +40,12 @@ def test_a_log_that_begins_too_late_is_refused_before_anything_is_made(
     assert topic in str(refusal.value)
 
 
+@pytest.mark.parametrize("records_a_read", [1, 100])
 def test_a_transaction_ends_where_it_is_full_and_the_next_goes_on_there(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, records_a_read: int
 ) -> None:
     monkeypatch.setattr("services.replay.build.OFFSETS_MAX", 2)
-    monkeypatch.setattr("services.runtime.log_memory.READ_MAX", 1)
+    monkeypatch.setattr("services.runtime.log_memory.READ_MAX", records_a_read)
 
     async def drive() -> list[tuple[int, int]]:
         replayed = Replayed()

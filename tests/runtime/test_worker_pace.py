@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from services.domain.chain import ChainBroken
 from services.runtime.log import RAW, Record
 from tests.runtime.worker_bench import Bench
 
@@ -145,3 +146,33 @@ async def never(records_max: int) -> Mapping[int, Sequence[Record]]:
     """A poll that finds nothing."""
     await asyncio.Event().wait()
     return {}
+
+
+def test_a_partition_halted_beside_its_new_assignment_is_read_when_that_opens_it() -> None:
+    """The group has given it anew, and its checkpoint is still looked up for before."""
+
+    async def go() -> None:
+        bench = await Bench().start(0)
+        await bench.settle()
+        opened, bench.step.opening = bench.step.open, asyncio.Event()
+        trials = [True, False]
+
+        async def open_at_last(partition: int) -> int:
+            checkpoint = await opened(partition)
+            if trials.pop():
+                return checkpoint
+            raise ChainBroken(RAW, partition, checkpoint, 99)
+
+        bench.step.open = open_at_last  # type: ignore[method-assign]  # a fault that passes
+        bench.consumer.positions[0] = 99  # outside of the log
+        await bench.settle()
+        assigning = asyncio.create_task(bench.worker.assigned([0]))
+        await bench.settle()
+        bench.step.opening.set()
+        await assigning
+        bench.log.put(RAW, 0, None, None)
+        await bench.settle()
+        assert bench.step.seen == {0: list(range(11))}
+        await bench.end()
+
+    asyncio.run(go())
