@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from services.domain.aggregate import Aggregate, Latest
 from services.domain.event import Event
-from services.domain.meter import Aggregation, BillableMetric, PropertyFilter, ValueFilter
+from services.domain.meter import (
+    Aggregation,
+    BillableMetric,
+    PropertyFilter,
+    ValueFilter,
+    property_text,
+)
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -95,3 +101,11 @@ aggregates = st.builds(
     latest=st.none() | latests(),
     distinct=st.sets(st.sampled_from("abcdef")),
 )
+
+
+def matches(metric: BillableMetric, event: Event) -> bool:
+    """Whether a metric counts an event, one filter after the other."""
+    return metric.event_types.passes(event.event_type) and all(
+        rule.passes_text(property_text(event.properties.get(rule.name)))
+        for rule in metric.property_filters
+    )

@@ -16,7 +16,7 @@ from services.domain.event import Event
 from services.domain.meter import Aggregation, BillableMetric, PropertyFilter, ValueFilter
 from services.domain.rating import GROUP_BYTES_MAX, Rated
 from services.domain.rejection import Reason
-from tests.domain.strategies import START, events, metrics
+from tests.domain.strategies import START, events, matches, metrics
 
 METRIC = UUID(int=7)
 Numbered = list[tuple[int, Event]]
@@ -66,7 +66,7 @@ def test_every_event_is_counted_or_rejected(posted: Numbered, catalog: Catalog) 
     rated = rate(0, posted, catalog)
     assert rated.counted + rated.rejected == len(posted)
     assert rated.unmatched == sum(
-        not any(metric.matches(each) for metric in catalog.metrics) for _, each in posted
+        not any(matches(metric, each) for metric in catalog.metrics) for _, each in posted
     )
     offsets = {offset for offset, _ in posted}
     assert {rejection.offset for rejection in rated.rejections} <= offsets
