@@ -13,7 +13,7 @@ create function document_digest(document jsonb) returns bytea immutable language
 -- Drafts that a scheduler looks for: none, most of the time.
 create index invoice_due on invoice (ends_at, id) where status = 'DRAFT';
 
--- What is final never changes, whoever tries: it can only become void, and then nothing any more.
+-- What was once final never changes, whoever tries: it can only become void.
 create function refuse_change_of_final_invoice() returns trigger language plpgsql as $$
 begin
     if tg_op = 'UPDATE' and old.status = 'FINALIZED' and new.status = 'VOID'
@@ -24,7 +24,7 @@ begin
         using errcode = 'restrict_violation';
 end $$;
 create trigger invoice_is_final before update or delete on invoice for each row
-    when (old.status <> 'DRAFT') execute function refuse_change_of_final_invoice();
+    when (old.issued_at is not null) execute function refuse_change_of_final_invoice();
 
 -- Usage of a finalized invoice's period moved after all: work list of the comparison, append-only.
 create table late_mark (

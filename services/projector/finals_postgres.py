@@ -92,6 +92,8 @@ class PostgresFinals:
 
     async def compare_late(self, now: datetime) -> int:
         """See Finals."""
+        if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM late_mark)"):
+            return 0
         async with self._pool.acquire() as connection, connection.transaction():
             return await compare_late(connection, self._plans, now)
 
