@@ -26,6 +26,7 @@ from services.api.customer_rows import DETAIL_COLUMNS, fetch_active_customer, fe
 from services.api.errors import conflict, fault, refused
 from services.api.fields import Body, ExactNumber, Identity, Midnight, NotYet, reject
 from services.api.paging import PAGE_MAX, Limit, NextPage, after, decode_cursor, split_page
+from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
 from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
@@ -61,7 +62,13 @@ class EndPlan(Body):
     ending_before: Annotated[
         Midnight | None, Field(description="exclusive; absent: the plan has no end again")
     ] = None
-    void_invoices: NotYet = None
+    void_invoices: Annotated[
+        bool | None,
+        Field(
+            description="void the finalized invoices that reach beyond the end; the one that it"
+            " falls into can then be regenerated up to it. Else such an end is refused"
+        ),
+    ] = None
     void_stripe_invoices: NotYet = None
 
 
@@ -145,7 +152,8 @@ async def end_plan(
         connection = change.connection
         before = await fetch_customer_plan(connection, customer_id, customer_plan_id)
         _check_order(before["starting_on"], end)
-        await _check_finalized(connection, customer_plan_id, end)
+        voiding = body is not None and body.void_invoices is True
+        voided = await void_changed(connection, customer_plan_id, end, void_invoices=voiding)
         span = (before["starting_on"], end)
         await _check_unique(connection, customer_id, before["plan_id"], span, customer_plan_id)
         await connection.execute(
@@ -154,25 +162,8 @@ async def end_plan(
         # Months that the plan no longer touches have drafts to take away.
         spans = [span, (before["starting_on"], before["ending_before"])]
         await mark_spans(connection, customer_id, spans, parts.now())
-        change.detail.update(before=before["ending_before"], after=end)
+        change.detail.update(before=before["ending_before"], after=end, voided=voided)
     return exact({})
-
-
-async def _check_finalized(
-    connection: asyncpg.Connection, customer_plan_id: UUID, end: datetime | None
-) -> None:
-    """A finalized invoice never changes, so a plan cannot end within or before its period."""
-    last = await connection.fetchval(
-        "SELECT max(ends_at) FROM invoice WHERE customer_plan_id = $1 AND status = 'FINALIZED'",
-        customer_plan_id,
-    )
-    if last is not None and end is not None and end < last:
-        raise refused(
-            fault(
-                "ending_before",
-                f"lies before the end of the last finalized invoice, {last.isoformat()}",
-            )
-        )
 
 
 @router.get("/v1/customers/{customer_id}/plans", responses={200: {"model": Page[CustomerPlan]}})

@@ -57,8 +57,17 @@ class LineItem(TypedDict):
     sub_line_items: list[SubLineItem]
 
 
+class WouldBe(TypedDict):
+    """What a finalized invoice would come to with the usage that came too late for it."""
+
+    subtotal: Number
+    total: Number
+    as_of: datetime
+
+
 class Invoice(TypedDict):
-    """Metronome's Invoice for a plan; `as_of`: usage accepted up to then is in it."""
+    """Metronome's Invoice for a plan; `as_of`: usage accepted up to then is in it. `late_usage`:
+    only where there is some; /v1/tollgate/invoices/{id}/late-usage says which."""
 
     id: UUID
     customer_id: UUID
@@ -71,6 +80,8 @@ class Invoice(TypedDict):
     plan_custom_fields: dict[str, str]
     start_timestamp: datetime
     end_timestamp: datetime
+    issued_at: NotRequired[datetime]
+    regenerated_from_invoice_id: NotRequired[UUID]
     net_payment_terms_days: Number | None
     external_invoice: None
     custom_fields: dict[str, str]
@@ -79,13 +90,14 @@ class Invoice(TypedDict):
     subtotal: Number
     total: Number
     invoice_adjustments: list[Any]
+    late_usage: NotRequired[WouldBe]
 
 
 def invoice_of(row: asyncpg.Record, *, skip_zero: bool) -> Invoice:
     """A row of invoice with the columns that `invoices` joins to it."""
     document = decode_json(row["document"])
     lines: list[LineItem] = document["line_items"]
-    return Invoice(
+    invoice = Invoice(
         id=row["id"],
         customer_id=row["customer_id"],
         customer_custom_fields=decode_json(row["customer_custom_fields"]),
@@ -106,6 +118,16 @@ def invoice_of(row: asyncpg.Record, *, skip_zero: bool) -> Invoice:
         total=document["total"],
         invoice_adjustments=document["invoice_adjustments"],
     )
+    if row["issued_at"] is not None:
+        invoice["issued_at"] = row["issued_at"]
+    if row["regenerated_from_invoice_id"] is not None:
+        invoice["regenerated_from_invoice_id"] = row["regenerated_from_invoice_id"]
+    if row["late_document"] is not None:
+        late = decode_json(row["late_document"])
+        invoice["late_usage"] = WouldBe(
+            subtotal=late["subtotal"], total=late["total"], as_of=row["late_as_of"]
+        )
+    return invoice
 
 
 def _is_zero(line: LineItem) -> bool:

@@ -19,16 +19,9 @@ from services.api.paging import PAGE_MAX, Limit, NextPage, decode_cursor, encode
 from services.api.replies import Data, Page, data, page
 from services.api.request import ExactRoute
 from services.api.stale import wait_for_refresh
+from services.domain.invoice_life import InvoiceStatus
 
 router = APIRouter(tags=["Invoices"], route_class=ExactRoute)
-
-
-class InvoiceStatus(StrEnum):
-    """Where an invoice is in its life."""
-
-    DRAFT = "DRAFT"
-    FINALIZED = "FINALIZED"
-    VOID = "VOID"
 
 
 class InvoiceType(StrEnum):
@@ -52,8 +45,10 @@ _OURS = frozenset({InvoiceType.PLAN_ARREARS, InvoiceType.USAGE})
 
 _COLUMNS = """
     SELECT i.*, c.custom_fields AS customer_custom_fields, t.name AS credit_type_name,
-        p.name AS plan_name, p.custom_fields AS plan_custom_fields, s.net_payment_terms_days
+        p.name AS plan_name, p.custom_fields AS plan_custom_fields, s.net_payment_terms_days,
+        l.document AS late_document, l.as_of AS late_as_of
     FROM invoice i
+    LEFT JOIN late_usage l ON l.invoice_id = i.id
     JOIN customer c ON c.id = i.customer_id
     JOIN customer_plan s ON s.id = i.customer_plan_id
     JOIN plan p ON p.id = i.plan_id

@@ -7,6 +7,7 @@ from services.api import (
     credit_types,
     customer_plans,
     customers,
+    invoice_life,
     invoices,
     metrics,
     plans,
@@ -25,6 +26,7 @@ def routers() -> list[APIRouter]:
         usage.router,
         usage_groups.router,
         invoices.router,
+        invoice_life.router,
         credit_types.router,
         conservation.router,
     ]

@@ -68,3 +68,15 @@ async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
         await asyncio.sleep(REFRESH_POLL_S)
         if not await context.value(_WAITING, customer_id, newest):
             break
+
+
+async def wait_for_comparison(context: Context, invoice_id: UUID) -> None:
+    """Until the usage that was counted for a finalized invoice is compared with it; bounded too."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + REFRESH_WAIT_S
+    while loop.time() < until:
+        if not await context.value(
+            "SELECT EXISTS (SELECT FROM late_mark WHERE invoice_id = $1)", invoice_id
+        ):
+            break
+        await asyncio.sleep(REFRESH_POLL_S)

@@ -38,6 +38,7 @@ class Deep:
     events: int
     aggregates: int
     drafts: int
+    finalized: int  # invoices
     pending: int  # drafts with a mark that pricing has not taken yet; not compared
     difference_count: int
     differences: tuple[Difference, ...]  # the first ones
@@ -73,6 +74,7 @@ async def verify_deep(log: Log, connection: asyncpg.Connection, partitions: int)
         events=sum(held.next_raw - held.first_raw for held in projected.values()),
         aggregates=len(hours) + len(months),
         drafts=compared.drafts,
+        finalized=compared.finalized,
         pending=compared.pending,
         difference_count=differences.count,
         differences=tuple(differences.first),
@@ -105,6 +107,8 @@ def explain_older(folded: Folded, floor: int, differences: Differences) -> None:
 async def _until_priced(connection: asyncpg.Connection) -> None:
     """Until no draft has a mark, or traffic has made new ones for too long."""
     for _ in range(int(PRICING_WAIT_S / PRICING_POLL_S)):
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM stale_draft)"):
+        if not await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM stale_draft) OR EXISTS (SELECT FROM late_mark)"
+        ):
             return
         await asyncio.sleep(PRICING_POLL_S)

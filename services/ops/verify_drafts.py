@@ -1,5 +1,6 @@
 """Compares every draft in PostgreSQL with the bill that the oracle makes of the folded usage, field
-by field, and finds drafts that are not there. Finalized invoices never change, so they are left.
+by field, and finds drafts that are not there. A finalized invoice is what it was when it became so,
+and that bill is what it says, or what its late usage says.
 """
 
 from collections.abc import Iterator
@@ -33,18 +34,25 @@ from services.runtime.json import decode_json
 
 DRAFTS_AT_ONCE = 1_000
 
-_DRAFTS = """
-SELECT i.id, i.customer_id, i.customer_plan_id, i.starts_at, i.ends_at, i.document::text
-FROM invoice i WHERE i.status = 'DRAFT'
+_INVOICES = """
+SELECT i.id, i.status, i.customer_id, i.customer_plan_id, i.starts_at, i.ends_at,
+    coalesce(l.document, i.document)::text AS document,
+    i.status = 'FINALIZED' AND i.digest IS DISTINCT FROM document_digest(i.document) AS altered,
+    EXISTS (SELECT FROM late_mark m WHERE m.invoice_id = i.id) AS uncompared
+FROM invoice i LEFT JOIN late_usage l ON l.invoice_id = i.id WHERE i.status <> 'VOID'
 """
-_INVOICED = "SELECT customer_plan_id, starts_at FROM invoice WHERE status <> 'VOID'"
+# Where a final one was made void, there is none until that one is regenerated.
+_INVOICED = """
+SELECT customer_plan_id, starts_at FROM invoice WHERE status <> 'VOID' OR issued_at IS NOT NULL
+"""
 
 
 @dataclass(slots=True)
 class Compared:
-    """How many drafts."""
+    """How many invoices."""
 
     drafts: int = 0
+    finalized: int = 0
     pending: int = 0  # being priced just now, left out
 
 
@@ -55,25 +63,38 @@ async def compare_drafts(
     now: datetime,
     differences: Differences,
 ) -> Compared:
-    """Every draft of the connection's snapshot; `now`: drafts of later months may be missing."""
+    """Every invoice of the connection's snapshot; `now`: drafts of later months may be missing."""
     compared = Compared()
     held = held_by(usage)
-    async for row in connection.cursor(_DRAFTS, prefetch=DRAFTS_AT_ONCE):
-        if (row["customer_id"], _month(row["starts_at"]).date()) in billing.pending:
+    async for row in connection.cursor(_INVOICES, prefetch=DRAFTS_AT_ONCE):
+        if row["altered"]:
+            differences.add(f"{_where(row)}: document", "as it was finalized", "another one")
+        pending = (row["customer_id"], _month(row["starts_at"]).date()) in billing.pending
+        if pending or row["uncompared"]:
             compared.pending += 1
             continue
-        compared.drafts += 1
-        _compare_draft(row, held, billing, differences)
+        if row["status"] == "DRAFT":
+            compared.drafts += 1
+        else:
+            compared.finalized += 1
+        _compare_invoice(row, held, billing, differences)
     await _find_missing(connection, usage, billing, now, differences)
     return compared
 
 
-def _compare_draft(
+def _where(row: asyncpg.Record) -> str:
+    kind = "draft" if row["status"] == "DRAFT" else "finalized invoice"
+    return f"{kind} {row['id']} of customer {row['customer_id']}, {row['starts_at']:%Y-%m}"
+
+
+def _compare_invoice(
     row: asyncpg.Record, held: Held, billing: Billing, differences: Differences
 ) -> None:
-    where = f"draft {row['id']} of customer {row['customer_id']}, {row['starts_at']:%Y-%m}"
+    where = _where(row)
     found = Bounds(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
     span = billing.spans.get(row["customer_plan_id"])
+    if span is None and row["status"] == "FINALIZED":
+        return  # nothing is looked for any more once its customer is archived
     period = None if span is None else period_of(span, found.start)
     if span is None or period is None:
         differences.add(where, None, "a draft, where no plan holds or the customer is archived")

@@ -41,8 +41,8 @@ def deep_as_text(deep: Deep) -> str:
     """What was folded and compared, and the first differences."""
     lines = [f"partition {partition}: folded {why}" for partition, why in deep.sources.items()]
     lines.append(
-        f"compared {deep.events} events, {deep.aggregates} aggregates and {deep.drafts} drafts with"
-        " the log"
+        f"compared {deep.events} events, {deep.aggregates} aggregates, {deep.drafts} drafts and"
+        f" {deep.finalized} finalized invoices with the log"
     )
     if deep.pending:
         lines.append(f"{deep.pending} drafts are being priced just now and were left out")
@@ -74,6 +74,7 @@ def deep_document(deep: Deep) -> dict[str, object]:
         "events": deep.events,
         "aggregates": deep.aggregates,
         "drafts": deep.drafts,
+        "finalized": deep.finalized,
         "pending": deep.pending,
         "difference_count": deep.difference_count,
         "differences": [asdict(difference) for difference in deep.differences],

@@ -2,9 +2,12 @@
 
 import asyncio
 import sys
+from datetime import timedelta
 from functools import partial
 
 from services.projector.drafts_postgres import PostgresDrafts
+from services.projector.finalizer import Finalizer
+from services.projector.finals_postgres import PostgresFinals
 from services.projector.pricer import Pricer
 from services.projector.projection_postgres import PostgresProjection
 from services.projector.step import ProjectorStep
@@ -26,13 +29,20 @@ PACE_S = 0.05
 
 async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
-    pool = await connect_pool(settings.database_url, size_max=4, settings=PLANNED_EACH_TIME)
+    pool = await connect_pool(settings.database_url, size_max=6, settings=PLANNED_EACH_TIME)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     log = KafkaLog(
         settings.kafka_bootstrap_servers,
         "tollgate-projector",
         partitions=settings.partitions,
         read_only=True,
+    )
+    finalizer = Finalizer(
+        PostgresFinals(pool),
+        log,
+        utc_now,
+        grace=timedelta(hours=settings.grace_hours),
+        partitions=settings.partitions,
     )
     worker = Worker(
         KafkaConsumer(
@@ -50,7 +60,7 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     try:
         await log.start()
         await worker.start()
-        await first_of(worker.run(stopping), pricer.run())
+        await first_of(worker.run(stopping), pricer.run(), finalizer.run())
     finally:
         await worker.stop()
         await log.stop()

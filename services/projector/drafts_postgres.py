@@ -16,6 +16,7 @@ import asyncpg
 from services.domain.period import Period, month_start, monthly_period, next_month
 from services.domain.plan import Plan
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
+from services.projector.late_marks_postgres import mark_late
 from services.projector.live_postgres import share_live
 from services.projector.marks_postgres import Mark, take_marks
 from services.projector.quantities_postgres import read_quantities
@@ -42,7 +43,8 @@ CROSS JOIN LATERAL (
 """
 
 _LIVE = """
-SELECT i.id FROM unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
+SELECT i.id, k.customer_plan_id, k.starts_at
+FROM unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
 CROSS JOIN LATERAL (
     SELECT i.id FROM invoice i WHERE i.customer_plan_id = k.customer_plan_id
         AND i.starts_at = k.starts_at AND i.status <> 'VOID' OFFSET 0
@@ -67,6 +69,12 @@ SELECT i.id, i.customer_id, i.customer_plan_id, i.plan_id, i.credit_type_id, 'DR
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[],
             $7::timestamptz[])
   AS i(id, customer_id, customer_plan_id, plan_id, credit_type_id, starts_at, ends_at)
+-- A period whose invoice was voided has another one only when it is regenerated.
+WHERE NOT EXISTS (SELECT FROM invoice v WHERE v.customer_id = i.customer_id
+        AND v.customer_plan_id = i.customer_plan_id AND v.starts_at = i.starts_at
+        AND v.status = 'VOID')
+    OR EXISTS (SELECT FROM invoice v WHERE v.customer_plan_id = i.customer_plan_id
+        AND v.starts_at = i.starts_at AND v.status = 'DRAFT')
 ORDER BY i.customer_plan_id, i.starts_at
 ON CONFLICT (customer_plan_id, starts_at) WHERE status <> 'VOID'
 DO UPDATE SET ends_at = excluded.ends_at WHERE invoice.status = 'DRAFT'
@@ -183,21 +191,24 @@ async def _open(
     """
     if not periods:
         return {}
-    live = await connection.fetch(_LIVE, *(list(column) for column in zip(*periods, strict=True)))
-    rows = await connection.fetch(_LOCK, sorted(row["id"] for row in live))
+    rows = await connection.fetch(_LIVE, *(list(column) for column in zip(*periods, strict=True)))
+    live = {(row["customer_plan_id"], row["starts_at"]): row["id"] for row in rows}
+    rows = await connection.fetch(_LOCK, sorted(live.values()))
     drafts = dict(_draft(row) for row in rows)
+    # What is live and no draft is final, and stays as it is.
+    await mark_late(connection, [live[place] for place in live if place not in drafts])
     opened = [
         (
             uuid4(),
             opening.customer_id,
-            customer_plan_id,
+            place[0],
             opening.plan.id,
             opening.plan.unit.id,
             opening.period.start,
             opening.period.end,
         )
-        for (customer_plan_id, start), opening in periods.items()
-        if (held := drafts.get((customer_plan_id, start))) is None or held[1] != opening.period
+        for place, opening in periods.items()
+        if place not in live or (place in drafts and drafts[place][1] != opening.period)
     ]
     if opened:
         rows = await connection.fetch(

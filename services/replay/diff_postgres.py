@@ -42,7 +42,11 @@ FULL JOIN (SELECT * FROM generation_draft WHERE generation = $1) d
 JOIN customer u ON u.id = coalesce(i.customer_id, d.customer_id)
 JOIN customer_plan c ON c.id = coalesce(i.customer_plan_id, d.customer_plan_id)
 JOIN plan p ON p.id = c.plan_id JOIN credit_type t ON t.id = p.credit_type_id
-WHERE i.document IS DISTINCT FROM d.document OR i.customer_plan_id = ANY($2)
+WHERE (i.document IS DISTINCT FROM d.document OR i.customer_plan_id = ANY($2))
+  -- A period whose invoice is void has none until that one is regenerated.
+  AND (i.id IS NOT NULL OR NOT EXISTS (SELECT FROM invoice v
+      WHERE v.customer_id = d.customer_id AND v.customer_plan_id = d.customer_plan_id
+        AND v.starts_at = d.starts_at))
 ORDER BY customer_id, starts_at, customer_plan_id
 """
 

@@ -20,6 +20,8 @@ Point = Literal[
     "after_commit",  # projector: the flush is committed, the process has not noted that
     "before_pricing_commit",  # projector: drafts are priced, their transaction still open
     "after_pricing_commit",  # projector: drafts are committed, the process has not noted that
+    "before_final_commit",  # projector: invoices are finalized, their transaction still open
+    "after_final_commit",  # projector: that is committed, the process has not noted it
     "before_reply",  # gateway: all is acknowledged, the client has not been told
     "after_reply",  # gateway: the client has its 200
 ]

@@ -112,6 +112,16 @@ class Settings(BaseModel):
             description="how long usage.raw is kept; longer than the 34 days of dedup",
         ),
     ] = 40
+    grace_hours: Annotated[
+        int,
+        Field(
+            alias="TOLLGATE_GRACE_HOURS",
+            ge=0,
+            le=34 * 24,
+            description="from the end of a billing period until its invoice is finalized; usage"
+            " that arrives by then is in it",
+        ),
+    ] = 24
     instance_id: Annotated[
         str | None,
         Field(

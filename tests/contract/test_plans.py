@@ -13,7 +13,12 @@ import asyncpg
 import pytest
 
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of
-from services.projector import drafts_postgres, projection_postgres, quantities_postgres
+from services.projector import (
+    drafts_postgres,
+    finals_postgres,
+    projection_postgres,
+    quantities_postgres,
+)
 from services.projector.projection_postgres import PostgresProjection
 from tests.contract.conftest import Loop
 from tests.contract.projections import TABLES, PostgresReader, Subject
@@ -102,6 +107,8 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
         (totals.format(table="usage_hour", **of_series), wanted),
         (quantities_postgres._DISTINCT.format(**of_series), wanted),
         (quantities_postgres._LATEST.format(**of_series), wanted),
+        (finals_postgres._NEXT_END, (None, MONTH + timedelta(days=99))),
+        (finals_postgres._DUE, (MONTH + timedelta(days=30), rows[0]["invoice_id"], TOUCHED)),
     ]
 
 

@@ -1,0 +1,141 @@
+"""What becomes final, in PostgreSQL. Two connections finalize: one holds the locks, the other reads
+a snapshot that was taken once they were held. So usage, positions, plans and aliases are of one
+instant, and what the invoice says is exactly what was counted then.
+
+Locks in one order everywhere: who is live (shared with promotions), customers, their plans (the API
+changes those), invoices; each in order of id. Invoices that others hold are left for the next look.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.domain.invoice_life import finality
+from services.projector.documents_postgres import documents_of
+from services.projector.finals import Due, Finalized
+from services.projector.late_postgres import compare_late
+from services.projector.live_postgres import share_live
+from services.runtime.failpoint import reach
+from services.runtime.plan_rows import PlanShelf
+
+# Invoices a transaction: locks are held for a tenth of a second.
+BATCH = 200
+
+_NEXT_END = """
+SELECT min(ends_at) FROM invoice
+WHERE status = 'DRAFT' AND ends_at <= $2 AND ($1::timestamptz IS NULL OR ends_at > $1)
+"""
+_POSITIONS = """
+SELECT partition, next_raw_offset, ingested_to FROM projection_position
+WHERE generation = (SELECT generation FROM live_generation)
+"""
+_DUE = """
+SELECT id, customer_id, customer_plan_id FROM invoice
+WHERE status = 'DRAFT' AND ends_at = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
+"""
+# Held against changes of aliases, and against archiving.
+_CUSTOMERS = """
+SELECT id FROM customer WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id FOR SHARE
+"""
+# Held against another end.
+_PLANS = "SELECT id FROM customer_plan WHERE id = ANY($1) ORDER BY id FOR SHARE"
+# A customer that was changed: pricing may have to cut the period elsewhere, or to take the draft
+# away. Marks of usage only say that the price is old, and it is not used.
+_CHANGED = "SELECT DISTINCT customer_id FROM stale_draft WHERE customer_id = ANY($1)"
+_INVOICES = """
+SELECT id, customer_id, plan_id, starts_at, ends_at FROM invoice
+WHERE id = ANY($1) AND customer_id = ANY($2) AND status = 'DRAFT' AND ends_at = $3
+ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_FINALIZE = """
+UPDATE invoice SET status = 'FINALIZED', document = f.document::jsonb,
+    digest = document_digest(f.document::jsonb), issued_at = $3, priced_at = $3, as_of = $4,
+    catalog_version = (SELECT version FROM catalog_version)
+FROM unnest($1::uuid[], $2::text[]) AS f(id, document)
+WHERE invoice.id = f.id AND invoice.status = 'DRAFT'
+"""
+
+
+class PostgresFinals:
+    """See `services.projector.finals.Finals`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        """Two connections of the pool are used at a time."""
+        self._pool = pool
+        self._plans = PlanShelf()
+
+    async def next_end(self, after: datetime | None, until: datetime) -> datetime | None:
+        """See Finals."""
+        end: datetime | None = await self._pool.fetchval(_NEXT_END, after, until)
+        return end
+
+    async def positions(self) -> Mapping[int, int]:
+        """See Finals."""
+        return {row[0]: row[1] for row in await self._pool.fetch(_POSITIONS)}
+
+    async def finalize(
+        self, end: datetime, after: UUID | None, offsets: Mapping[int, int], due: Due
+    ) -> Finalized:
+        """See Finals."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            generation = await share_live(connection)
+            found = await connection.fetch(_DUE, end, after, BATCH)
+            invoices = await _lock(connection, found, end) if found else []
+            if invoices:
+                await self._finalize(connection, generation, invoices, offsets, due)
+                reach("before_final_commit")
+        if invoices:
+            reach("after_final_commit")
+        return Finalized(len(invoices), found[-1]["id"] if len(found) == BATCH else None)
+
+    async def compare_late(self, now: datetime) -> int:
+        """See Finals."""
+        if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM late_mark)"):
+            return 0
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await compare_late(connection, self._plans, now)
+
+    async def _finalize(
+        self,
+        connection: asyncpg.Connection,
+        generation: int,
+        invoices: Sequence[asyncpg.Record],
+        offsets: Mapping[int, int],
+        due: Due,
+    ) -> None:
+        async with (
+            self._pool.acquire() as reader,
+            reader.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            rows = await reader.fetch(_POSITIONS)
+            documents = await documents_of(reader, self._plans, invoices, generation)
+        # The caller has seen to it, and positions never move back.
+        positions = {row["partition"]: row["next_raw_offset"] for row in rows}
+        end = invoices[0]["ends_at"]
+        assert finality(end, due.now, positions, offsets, due.due_at - end).reached
+        counted_to = min((row["ingested_to"] for row in rows), default=due.due_at)
+        finalized = await connection.execute(
+            _FINALIZE,
+            list(documents),
+            [document.decode() for document in documents.values()],
+            due.now,
+            # A partition that has had nothing for long is not behind.
+            max(counted_to, due.due_at),
+        )
+        assert finalized == f"UPDATE {len(invoices)}", "a draft that is locked was changed"
+
+
+async def _lock(
+    connection: asyncpg.Connection, found: Sequence[asyncpg.Record], end: datetime
+) -> list[asyncpg.Record]:
+    """Of these drafts, those that can be finalized, locked with what they depend on."""
+    customers = sorted({row["customer_id"] for row in found})
+    active = {row["id"] for row in await connection.fetch(_CUSTOMERS, customers)}
+    await connection.fetch(_PLANS, sorted({row["customer_plan_id"] for row in found}))
+    changed = {row["customer_id"] for row in await connection.fetch(_CHANGED, customers)}
+    rows: list[asyncpg.Record] = await connection.fetch(
+        _INVOICES, [row["id"] for row in found], list(active - changed), end
+    )
+    return rows

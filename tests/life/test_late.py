@@ -1,0 +1,103 @@
+"""Usage that comes too late for a finalized invoice: counted, shown in usage, listed against the
+invoice, which stays as it is.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from tests.life.conftest import Scenario
+from tests.life.world import HOUR, NOVEMBER, World
+
+Play = Callable[[Scenario], None]
+
+
+async def _usage(world: World, customer: str) -> float:
+    """Of November, by the usage query."""
+    body = {
+        "starting_on": "2026-11-01T00:00:00Z",
+        "ending_before": "2026-12-01T00:00:00Z",
+        "window_size": "none",
+        "customer_ids": [customer],
+        "billable_metrics": [{"id": str(world.metric)}],
+    }
+    [window] = (await world.api.post("/v1/usage", body))["data"]
+    return float(window["value"])
+
+
+def test_late_usage_is_listed_and_the_invoice_stays(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        customer, _, invoice = await world.finalized("acme", 5)
+        nothing = await world.late(invoice["id"])
+        assert (nothing["charges"], nothing["noted_at"]) == ([], None)
+        assert nothing["total"] == {"finalized": 5, "current": 5, "late": 0}
+        assert "late_usage" not in invoice
+
+        world.use("acme", 37, NOVEMBER + 2 * HOUR)
+        await world.settle()
+        assert await _usage(world, customer) == 42
+        after = await world.invoice(customer)
+        would_be = after.pop("late_usage")
+        assert (would_be["total"], would_be["subtotal"]) == (42, 42)
+        assert after == invoice
+        late = await world.late(invoice["id"])
+        assert late["total"] == {"finalized": 5, "current": 42, "late": 37}
+        [charge] = late["charges"]
+        assert (charge["product_name"], charge["charge_name"]) == ("API", "calls")
+        assert charge["quantity"] == {"finalized": 5, "current": 42, "late": 37}
+
+        # A correction brings it back to what was billed.
+        world.use("acme", -37, NOVEMBER + 2 * HOUR)
+        await world.settle()
+        assert await world.invoice(customer) == invoice
+        assert (await world.late(invoice["id"]))["charges"] == []
+
+    play(scenario)
+
+
+def test_an_alias_that_brings_usage_along_is_late(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        customer, _, invoice = await world.finalized("acme", 5)
+        world.use("other", 2, NOVEMBER)
+        await world.settle()
+        assert (await world.late(invoice["id"]))["charges"] == []
+        body = {"ingest_aliases": ["acme", "other"]}
+        await world.api.post(f"/v1/customers/{customer}/setIngestAliases", body)
+        await world.settle()
+        assert (await world.late(invoice["id"]))["total"]["late"] == 2
+        assert (await world.invoice(customer))["total"] == 5
+
+    play(scenario)
+
+
+def test_what_is_noted_first_keeps_its_time(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        _, _, invoice = await world.finalized("acme", 5)
+        world.use("acme", 1, NOVEMBER)
+        await world.settle()
+        first = await world.late(invoice["id"])
+        world.now += timedelta(hours=3)
+        world.use("acme", 0, NOVEMBER)
+        await world.settle()
+        assert (await world.late(invoice["id"]))["noted_at"] == first["noted_at"]
+        world.use("acme", 1, NOVEMBER)
+        await world.settle()
+        assert (await world.late(invoice["id"]))["noted_at"] > first["noted_at"]
+
+    play(scenario)
+
+
+def test_another_generation_leaves_final_invoices_and_lists_what_it_finds(play: Play) -> None:
+    """Promoted and rolled back: final invoices stay, drafts and late usage follow."""
+
+    async def scenario(world: World) -> None:
+        customer, _, invoice = await world.finalized("acme", 5)
+        await world.promote_with("acme", 8)
+        await world.settle()
+        after = await world.invoice(customer)
+        assert after.pop("late_usage")["total"] == 8
+        assert after == invoice
+        await world.promote_with("acme", 5)
+        await world.settle()
+        assert await world.invoice(customer) == invoice
+
+    play(scenario)
