@@ -7,7 +7,7 @@ from uuid import UUID
 from services.domain.number import plain
 
 # Room for the largest exact subtotal; only quantize uses it.
-_ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
+_ROUNDING = Context(prec=600, rounding=ROUND_HALF_UP)
 
 USD_CENTS_ID = UUID("2714e483-4ff1-48e4-9e25-ac732e8f24f2")
 

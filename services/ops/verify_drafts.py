@@ -96,6 +96,7 @@ def _bill(span: Span, held: Held, billing: Billing, period: Bounds) -> Bill:
             period,
         )
         for charge in span.plan.charges
+        if charge.metric_id is not None
     }
     return bill_of(span.plan, quantities)
 

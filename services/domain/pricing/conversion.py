@@ -1,7 +1,8 @@
-"""Unit conversion of a metered quantity. Exact but for the one stated rounding of quantities.
+"""Unit conversion of a metered quantity, and the started blocks of a package price.
 
 Metronome: divided by the factor; floor or ceiling to a whole number when told so, otherwise the
-quantity is rounded to 20 decimal places (METRONOME 4.6).
+quantity is rounded to 20 decimal places (METRONOME 4.6). A package is counted after that, in blocks
+of which each that was started counts; tiers then count blocks.
 """
 
 from decimal import Decimal
@@ -9,8 +10,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from services.domain.plan import RoundingBehavior, UnitConversion
-
-QUANTITY_PLACES = 20
+from services.domain.pricing.quantity import rounded
 
 
 def convert(quantity: Decimal, conversion: UnitConversion | None) -> Decimal:
@@ -22,13 +22,14 @@ def convert(quantity: Decimal, conversion: UnitConversion | None) -> Decimal:
         return Decimal(floor(exact))
     if conversion.rounding is RoundingBehavior.CEILING:
         return Decimal(ceil(exact))
-    return _rounded(exact)
+    return rounded(exact)
 
 
-def _rounded(exact: Fraction) -> Decimal:
-    """Half away from zero at the 20th place."""
-    scaled = abs(exact) * 10**QUANTITY_PLACES
-    whole = floor(scaled + Fraction(1, 2))
-    # The tuple form is exact at any length; scaleb would round to a context.
-    digits = tuple(int(digit) for digit in str(whole))
-    return Decimal((int(exact < 0), digits, -QUANTITY_PLACES))
+def started_blocks(quantity: Decimal, package_size: Decimal | None) -> Decimal:
+    """How many blocks were started; the quantity itself where the price is per unit.
+
+    A decrease gives back only the blocks that it empties: -15 of blocks of 10 gives -1.
+    """
+    if package_size is None:
+        return quantity
+    return Decimal(ceil(Fraction(quantity) / Fraction(package_size)))

@@ -1,14 +1,22 @@
-"""Graduated tiers: each unit is priced by the tier it falls in. Exact.
+"""Tiers of a quantity, graduated or by volume. Exact.
 
-METRONOME 4.6: the ends are (0, 100], (100, 1000], (1000, ...).
+METRONOME 4.6: the ends are (0, 100], (100, 1000], (1000, ...). Graduated: each unit is priced by
+the tier it falls in. Volume: all of them by the tier that the quantity reaches.
+
+`offset` is what earlier periods of the same tier window came to (`tier_reset_frequency`): the
+quantity lies in (offset, offset + quantity]. A quantity below zero, as LATEST's increments may be,
+takes units back from where the quantity stands: each at the price of the tier it stood in
+(METRONOME 4.2: the then current price). So a rise and the same fall cancel out. Below zero, the
+first tier holds.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.domain.number import ZERO, multiply, subtract
-from services.domain.plan import Tier
+from services.domain.number import ZERO, add, multiply, subtract
+from services.domain.plan import Tier, Tiering
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +29,51 @@ class TierLine:
     subtotal: Decimal
 
 
-def graduated(quantity: Decimal, tiers: Sequence[Tier]) -> list[TierLine]:
-    """One line for every tier that the quantity reaches; the first one always.
+def tier_lines(
+    quantity: Decimal, tiers: Sequence[Tier], tiering: Tiering, offset: Decimal = ZERO
+) -> list[TierLine]:
+    """The lines of a quantity; at least one, whatever the quantity."""
+    if len(tiers) == 1:
+        return [_line(tiers[0], quantity)]
+    if tiering is Tiering.VOLUME:
+        return [_line(tiers[_reached(add(offset, quantity), tiers)], quantity)]
+    return graduated(quantity, tiers, offset)
 
-    A quantity below zero (corrections) is priced by the first tier.
-    """
+
+def graduated(quantity: Decimal, tiers: Sequence[Tier], offset: Decimal = ZERO) -> list[TierLine]:
+    """One line for every tier that the quantity lies in, the lowest first."""
+    if quantity == 0:
+        return [_line(tiers[_reached(offset, tiers)], ZERO)]
+    ends = (offset, add(offset, quantity))
+    low, high = min(ends), max(ends)
     lines: list[TierLine] = []
-    for index, tier in enumerate(tiers):
-        if index > 0 and quantity <= tier.starts_after:
-            break
+    below = low
+    for index in range(_first_above(low, tiers), len(tiers)):
         last = index + 1 == len(tiers)
-        upper = quantity if last else min(quantity, tiers[index + 1].starts_after)
-        part = subtract(upper, tier.starts_after if index > 0 else ZERO)
-        lines.append(TierLine(tier.starts_after, part, tier.price, multiply(part, tier.price)))
+        above = high if last else min(high, tiers[index + 1].starts_after)
+        part = subtract(above, below) if quantity > 0 else subtract(below, above)
+        lines.append(_line(tiers[index], part))
+        if above == high:
+            break
+        below = above
     return lines
+
+
+def _line(tier: Tier, quantity: Decimal) -> TierLine:
+    return TierLine(tier.starts_after, quantity, tier.price, multiply(quantity, tier.price))
+
+
+def _reached(quantity: Decimal, tiers: Sequence[Tier]) -> int:
+    """The tier that a quantity ends in: at a boundary still the one below it."""
+    return max(bisect_left(tiers, quantity, key=_start) - 1, 0)
+
+
+def _first_above(quantity: Decimal, tiers: Sequence[Tier]) -> int:
+    """The tier of the next unit beyond a quantity: at a boundary already the one above it."""
+    index = _reached(quantity, tiers)
+    beyond = index + 1 < len(tiers) and tiers[index + 1].starts_after <= quantity
+    return index + 1 if beyond else index
+
+
+def _start(tier: Tier) -> Decimal:
+    return tier.starts_after

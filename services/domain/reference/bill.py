@@ -1,20 +1,33 @@
-"""The oracle's second fold: from what was used to priced invoices. Months, quantities, conversion,
-tiers and the one rounding, once more and plainly.
+"""The oracle's second fold: from what was used to what is priced. Spans of plans, months and
+quantities, once more and plainly; the prices are in `price`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from math import ceil, floor
 from typing import NamedTuple
 from uuid import UUID
 
 from services.domain.meter import Aggregation
-from services.domain.plan import Charge, Plan, RoundingBehavior, Tier, UnitConversion
+from services.domain.plan import Plan
+from services.domain.reference.price import Bill, ChargeAmount, Line, TierAmount, bill_of
 from services.domain.reference.usage import EPOCH, Amount, Usage
 
-CONVERTED_PLACES = 20
+__all__ = [
+    "Bill",
+    "Bounds",
+    "ChargeAmount",
+    "Held",
+    "Line",
+    "Span",
+    "TierAmount",
+    "bill_of",
+    "held_by",
+    "months_used",
+    "period_of",
+    "quantity_of",
+]
 
 
 class Bounds(NamedTuple):
@@ -34,40 +47,6 @@ class Span:
     plan: Plan
     starting_on: datetime  # inclusive
     ending_before: datetime | None  # exclusive
-
-
-class TierAmount(NamedTuple):
-    """The part of a quantity that one tier prices."""
-
-    starts_after: Fraction
-    quantity: Fraction
-    price: Fraction
-    subtotal: Fraction
-
-
-class ChargeAmount(NamedTuple):
-    """One charge of an invoice."""
-
-    charge_id: UUID
-    quantity: Fraction
-    tiers: tuple[TierAmount, ...]
-    subtotal: Fraction
-
-
-class Line(NamedTuple):
-    """One product of an invoice."""
-
-    product_id: UUID
-    charges: tuple[ChargeAmount, ...]
-    total: Fraction
-
-
-class Bill(NamedTuple):
-    """One invoice. `total` is the subtotal, rounded once."""
-
-    lines: tuple[Line, ...]
-    subtotal: Fraction
-    total: Fraction
 
 
 def period_of(span: Span, month: datetime) -> Bounds | None:
@@ -139,56 +118,3 @@ def quantity_of(
 def _last(amounts: Iterable[Amount]) -> Fraction | None:
     latest = [amount.latest for amount in amounts if amount.latest is not None]
     return max(latest, key=lambda last: last[:3]).value if latest else None
-
-
-def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
-    """Price the metered values (by metric; absent is 0) of one period."""
-    products: dict[UUID, list[ChargeAmount]] = {}
-    for charge in plan.charges:
-        amount = _charge(charge, quantities.get(charge.metric_id, Fraction(0)))
-        products.setdefault(charge.product_id, []).append(amount)
-    lines = tuple(
-        Line(product_id, tuple(charges), sum((c.subtotal for c in charges), Fraction(0)))
-        for product_id, charges in products.items()
-    )
-    subtotal = sum((line.total for line in lines), Fraction(0))
-    return Bill(lines, subtotal, half_away(subtotal, plan.unit.decimal_places))
-
-
-def _charge(charge: Charge, metered: Fraction) -> ChargeAmount:
-    quantity = _converted(metered, charge.unit_conversion)
-    tiers = tuple(_tiers(quantity, charge.tiers))
-    subtotal = sum((tier.subtotal for tier in tiers), Fraction(0))
-    return ChargeAmount(charge.id, quantity, tiers, subtotal)
-
-
-def _converted(metered: Fraction, conversion: UnitConversion | None) -> Fraction:
-    if conversion is None:
-        return metered
-    exact = metered / Fraction(conversion.division_factor)
-    if conversion.rounding is RoundingBehavior.FLOOR:
-        return Fraction(floor(exact))
-    if conversion.rounding is RoundingBehavior.CEILING:
-        return Fraction(ceil(exact))
-    return half_away(exact, CONVERTED_PLACES)
-
-
-def _tiers(quantity: Fraction, tiers: tuple[Tier, ...]) -> Iterator[TierAmount]:
-    """Every unit at the price of the tier it falls in: (0, 100], (100, 1000], (1000, ...). The
-    first tier has a line whatever the quantity, and takes all of one below zero."""
-    starts = [Fraction(tier.starts_after) for tier in tiers]
-    for index, tier in enumerate(tiers):
-        if index and quantity <= starts[index]:
-            return
-        following = starts[index + 1] if index + 1 < len(tiers) else None
-        top = quantity if following is None or quantity < following else following
-        part = top - (starts[index] if index else Fraction(0))
-        price = Fraction(tier.price)
-        yield TierAmount(starts[index], part, price, part * price)
-
-
-def half_away(value: Fraction, places: int) -> Fraction:
-    """Rounded to so many decimal places, the half away from zero."""
-    scale = Fraction(10) ** places
-    whole = floor(abs(value) * scale + Fraction(1, 2))
-    return (whole if value >= 0 else -whole) / scale
