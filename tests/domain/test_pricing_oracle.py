@@ -1,0 +1,97 @@
+"""Every random invoice priced twice: in decimals by the domain and in fractions by the oracle. They
+agree to the last digit, and what is shown adds up.
+"""
+
+from fractions import Fraction
+from uuid import UUID
+
+from hypothesis import given
+
+from services.domain.number import ZERO
+from services.domain.pricing.charge import sum_of
+from services.domain.pricing.invoice import PricedInvoice, price_period
+from services.domain.pricing.lines import ProductLine
+from services.domain.pricing.reconcile import reconcile
+from services.domain.pricing.terms import plan_at, trial_plan
+from services.domain.reference.credits import paid_by
+from services.domain.reference.price import Bill, Line, bill_period, lines_of
+from tests.domain.pricing_cases import THOROUGH, Case, as_terms, as_used, cases
+
+
+def priced(case: Case) -> PricedInvoice:
+    """By the domain."""
+    plan = plan_at(case.plan, case.billed.number, case.adjustments)
+    if case.trial is not None:
+        plan = trial_plan(plan)
+    return price_period(plan, case.usage, case.billed, case.trial, case.credits)
+
+
+def billed(case: Case) -> Bill:
+    """By the oracle: once without credits, to know what there is for them to pay."""
+    without = bill_period(case.plan, as_used(case.usage), as_terms(case))
+    free = -sum((amount for name, amount in without.adjustments if name == "Trial"), Fraction(0))
+    ends = [*case.credits.used_until, (case.billed.held.end, case.usage)]
+    pieces = []
+    start, before = case.billed.held.start, dict[UUID, Fraction]()
+    for end, usage in ends:
+        after: dict[UUID, Fraction] = {}
+        for line in lines_of(case.plan, as_used(usage), as_terms(case)):
+            after[line.product_id] = after.get(line.product_id, Fraction(0)) + line.total
+        products = dict.fromkeys((*after, *before))
+        piece = {p: after.get(p, Fraction(0)) - before.get(p, Fraction(0)) for p in products}
+        pieces.append((start, end, piece))
+        start, before = end, after
+    grants = [(each.grant, Fraction(each.available)) for each in case.credits.grants]
+    paid = paid_by(pieces, grants, case.plan.unit.id, free)
+    order = sorted((grant for grant, _ in grants), key=lambda g: (g.priority, g.expires_at, g.id))
+    shown = [(grant.name, paid[grant.id]) for grant in order if grant.id in paid]
+    return bill_period(case.plan, as_used(case.usage), as_terms(case, shown))
+
+
+@THOROUGH
+@given(cases())
+def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
+    found, wanted = priced(case), billed(case)
+    assert [_line(line) for line in found.lines] == [_fractions(line) for line in wanted.lines]
+    assert Fraction(found.subtotal) == wanted.subtotal
+    assert [(a.name, Fraction(a.amount)) for a in found.adjustments] == list(wanted.adjustments)
+    assert Fraction(found.due) == wanted.due
+    assert Fraction(found.total) == wanted.total
+    plan = plan_at(case.plan, case.billed.number, case.adjustments)
+    assert reconcile(plan, found) == []
+
+
+@given(cases())
+def test_no_grant_pays_more_than_it_has_or_there_is(case: Case) -> None:
+    found = priced(case)
+    available = {each.grant.id: each.available for each in case.credits.grants}
+    for adjustment in found.adjustments:
+        if adjustment.credit_grant_id is not None:
+            assert 0 < -adjustment.amount <= available[adjustment.credit_grant_id]
+            assert adjustment.unit == case.plan.unit
+    if not case.credits.used_until:  # one piece: nothing is taken back after it was covered
+        paid = sum_of(-a.amount for a in found.adjustments if a.credit_grant_id is not None)
+        assert paid <= max(found.subtotal, ZERO)
+
+
+def _line(line: ProductLine) -> object:
+    parts = [
+        (
+            charge.charge.id,
+            Fraction(charge.quantity),
+            [
+                tuple(map(Fraction, (t.starts_after, t.quantity, t.price, t.subtotal)))
+                for t in charge.tiers
+            ],
+            Fraction(charge.subtotal),
+        )
+        for charge in line.charges
+    ]
+    return line.product_id, line.group_key, line.group_values, parts, Fraction(line.total)
+
+
+def _fractions(line: Line) -> object:
+    parts = [
+        (c.charge_id, c.quantity, [tuple(t) for t in c.tiers], c.subtotal) for c in line.charges
+    ]
+    return line.product_id, *line.group, parts, line.total
