@@ -136,7 +136,12 @@ class Plan:
     minimums: tuple[Minimum, ...] = ()
     overage_rates: tuple[OverageRate, ...] = ()
     credit_grants: tuple[PlanCreditGrant, ...] = ()
-    products: tuple[tuple[int, ...], ...] = field(init=False, compare=False, repr=False)
+    # The charges of each product, and whether any of them is grouped.
+    products: tuple[tuple[tuple[int, ...], bool], ...] = field(
+        init=False, compare=False, repr=False
+    )
+    # By charge its metric, where nothing but the metric's value is needed to price it.
+    plain_metrics: tuple[UUID | None, ...] = field(init=False, compare=False, repr=False)
     bases: tuple[tuple[int, ...], ...] = field(init=False, compare=False, repr=False)
     derived: tuple[int, ...] = field(init=False, compare=False, repr=False)
     starts: tuple[int, ...] = field(init=False, compare=False, repr=False)
@@ -145,7 +150,12 @@ class Plan:
         products: dict[UUID, list[int]] = {}
         for place, charge in enumerate(self.charges):
             products.setdefault(charge.product_id, []).append(place)
-        object.__setattr__(self, "products", tuple(map(tuple, products.values())))
+        grouped = (
+            (tuple(places), any(self.charges[place].group_key for place in places))
+            for places in products.values()
+        )
+        object.__setattr__(self, "products", tuple(grouped))
+        object.__setattr__(self, "plain_metrics", tuple(map(_plain_metric, self.charges)))
         bases = tuple(tuple(_base(self.charges, place)) for place in range(len(self.charges)))
         object.__setattr__(self, "bases", bases)
         # A minimum may look at composites, so it comes after them.
@@ -160,6 +170,13 @@ class Plan:
         starts.update(minimum.start_period for minimum in self.minimums)
         starts.update(rate.start_period for rate in self.overage_rates)
         object.__setattr__(self, "starts", tuple(sorted(starts)))
+
+
+def _plain_metric(charge: Charge) -> UUID | None:
+    """The metric of a usage charge that is one whole quantity and whose tiers begin anew."""
+    usage = charge.charge_type is ChargeType.USAGE
+    plain = usage and charge.tier_reset_frequency == 1 and not charge.group_key
+    return charge.metric_id if plain else None
 
 
 def _base(charges: tuple[Charge, ...], place: int) -> Iterable[int]:

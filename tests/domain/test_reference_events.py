@@ -28,8 +28,8 @@ TYPES = {
 }  # fmt: skip
 # Their methods and computed fields, which decide.
 DECIDES = {
-    "matches", "passes", "group_of", "grain", "as_tuple", "quantize", "normalize", "products",
-    "bases", "derived", "starts", "covers",
+    "matches", "passes", "group_of", "grain", "as_tuple", "quantize", "normalize", "plain_metrics",
+    "products", "bases", "derived", "starts", "covers",
 }  # fmt: skip
 
 

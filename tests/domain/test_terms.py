@@ -178,5 +178,5 @@ def test_a_quantity_has_no_tier_and_is_not_negative() -> None:
 def test_products_are_found_by_place_and_not_by_id() -> None:
     """Ids of charges may be anything; the order of lines is that of the plan."""
     twice = plan(charge(number=1), charge(number=1, product_id=UUID(int=12)), charge(number=1))
-    assert twice.products == ((0, 2), (1,))
+    assert twice.products == (((0, 2), False), ((1,), False))
     assert [line.product_id for line in price(twice, used("1")).lines] == [PRODUCT, UUID(int=12)]

@@ -6,10 +6,10 @@ lacks.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from services.domain.number import ZERO, add, subtract
+from services.domain.number import EXACT, ZERO, subtract
 from services.domain.plan import ONE, Charge, Plan
 from services.domain.pricing.conversion import convert, started_blocks
 from services.domain.pricing.proration import prorated
@@ -17,8 +17,7 @@ from services.domain.pricing.tiers import TierLine, tier_lines
 from services.domain.pricing.usage import GroupValues
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeLine:
+class ChargeLine(NamedTuple):
     """One charge of a product, with the tiers its quantity lies in. `group_values` are those of
     the charge's group key."""
 
@@ -37,10 +36,12 @@ def price_usage(
 ) -> ChargeLine:
     """A usage charge. `earlier`: metered values of the earlier periods of its tier window, each of
     which was converted by itself, as its invoice was."""
-    quantity = _to_price(charge, metered)
+    quantity = metered
+    if charge.unit_conversion is not None or charge.package_size is not None:
+        quantity = _to_price(charge, metered)
     offset = sum_of(_to_price(charge, value) for value in earlier) if earlier else ZERO
     tiers = tier_lines(quantity, charge.tiers, charge.tiering, offset)
-    subtotal = tiers[0].subtotal if len(tiers) == 1 else sum_of(tier.subtotal for tier in tiers)
+    subtotal = tiers[0].subtotal if len(tiers) == 1 else sum_of([tier.subtotal for tier in tiers])
     return ChargeLine(charge, quantity, tuple(tiers), subtotal, group_values)
 
 
@@ -79,13 +80,11 @@ def periods_needed(plan: Plan, number: int) -> int:
 
 def sum_of(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum."""
-    total = ZERO
+    total, add = ZERO, EXACT.add
     for amount in amounts:
         total = add(total, amount)
     return total
 
 
 def _to_price(charge: Charge, metered: Decimal) -> Decimal:
-    if charge.unit_conversion is not None:
-        metered = convert(metered, charge.unit_conversion)
-    return started_blocks(metered, charge.package_size) if charge.package_size else metered
+    return started_blocks(convert(metered, charge.unit_conversion), charge.package_size)

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from services.domain.money import CreditType, round_total
@@ -66,8 +67,7 @@ class Credits:
     used_until: Sequence[tuple[datetime, PeriodUsage]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PricedInvoice:
+class PricedInvoice(NamedTuple):
     """Lines and subtotal in the plan's pricing unit, `due` and `total` in `unit`: the same, or the
     currency after a conversion. Only `total` is rounded."""
 
@@ -116,7 +116,7 @@ def settle(
 ) -> PricedInvoice:
     """From the lines to the total: steps 6 to 11."""
     unit = plan.unit
-    subtotal = sum_of(line.total for line in lines)
+    subtotal = sum_of([line.total for line in lines])
     if trial is None and not plan.minimums and not plan.overage_rates and not credited:
         return PricedInvoice(lines, subtotal, round_total(subtotal, unit), unit, subtotal)
     adjustments: list[InvoiceAdjustment] = []

@@ -7,6 +7,7 @@ where there is usage (METRONOME 4.3), priced as if it were alone: tiers are per 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from services.domain.number import ZERO
@@ -23,8 +24,7 @@ from services.domain.pricing.charge import (
 from services.domain.pricing.usage import GroupKey, GroupValues, PeriodUsage
 
 
-@dataclass(frozen=True, slots=True)
-class ProductLine:
+class ProductLine(NamedTuple):
     """One line of the invoice: a product with its charges, of one group where they are grouped."""
 
     product_id: UUID
@@ -49,16 +49,22 @@ WHOLE = Share()
 
 def price_lines(plan: Plan, usage: PeriodUsage, share: Share = WHOLE) -> tuple[ProductLine, ...]:
     """Every line of a period, in the order of the plan's charges, groups in order of values."""
-    by_charge = [_own(charge, usage, share) for charge in plan.charges]
+    quantities = usage.quantities
+    by_charge = [
+        _own(charge, usage, share)
+        if metric_id is None
+        else [price_usage(charge, quantities.get(metric_id, ZERO))]
+        for charge, metric_id in zip(plan.charges, plan.plain_metrics, strict=True)
+    ]
     for place in plan.derived:
         base = sum_of(line.subtotal for other in plan.bases[place] for line in by_charge[other])
         charge = plan.charges[place]
         composite = charge.charge_type is ChargeType.COMPOSITE
         by_charge[place] = [(price_composite if composite else price_minimum)(charge, base)]
     lines: list[ProductLine] = []
-    for places in plan.products:
+    for places, grouped in plan.products:
         found = [line for place in places for line in by_charge[place]]
-        if any(plan.charges[place].group_key for place in places):
+        if grouped:
             lines += _by_group(found)
         else:
             lines.append(_product_line(found, (), ()))
@@ -70,8 +76,6 @@ def _own(charge: Charge, usage: PeriodUsage, share: Share) -> list[ChargeLine]:
     if charge.charge_type is ChargeType.USAGE:
         metric_id = charge.metric_id
         assert metric_id is not None, f"usage charge {charge.id} has no metric"
-        if charge.tier_reset_frequency == 1 and not charge.group_key:
-            return [price_usage(charge, usage.quantities.get(metric_id, ZERO))]
         window = _window(charge, usage, share)
         if not charge.group_key:
             earlier = [each.quantities.get(metric_id, ZERO) for each in window]
@@ -117,5 +121,5 @@ def _group_order(
 
 def _product_line(found: list[ChargeLine], key: GroupKey, values: GroupValues) -> ProductLine:
     first = found[0].charge
-    total = found[0].subtotal if len(found) == 1 else sum_of(line.subtotal for line in found)
+    total = found[0].subtotal if len(found) == 1 else sum_of([line.subtotal for line in found])
     return ProductLine(first.product_id, first.product_name, tuple(found), total, key, values)

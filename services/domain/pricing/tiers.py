@@ -12,15 +12,14 @@ first tier holds.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from services.domain.number import ZERO, add, multiply, subtract
+from services.domain.number import EXACT, ZERO, add, subtract
 from services.domain.plan import Tier, Tiering
 
 
-@dataclass(frozen=True, slots=True)
-class TierLine:
+class TierLine(NamedTuple):
     """The part of a quantity that one tier priced."""
 
     starts_after: Decimal
@@ -42,37 +41,28 @@ def tier_lines(
 
 def graduated(quantity: Decimal, tiers: Sequence[Tier], offset: Decimal = ZERO) -> list[TierLine]:
     """One line for every tier that the quantity lies in, the lowest first."""
-    if quantity == 0:
-        return [_line(tiers[_reached(offset, tiers)], ZERO)]
-    ends = (offset, add(offset, quantity))
-    low, high = min(ends), max(ends)
+    end = add(offset, quantity)
+    below, high = (offset, end) if quantity > 0 else (end, offset)
     lines: list[TierLine] = []
-    below = low
-    for index in range(_first_above(low, tiers), len(tiers)):
-        last = index + 1 == len(tiers)
-        above = high if last else min(high, tiers[index + 1].starts_after)
-        part = subtract(above, below) if quantity > 0 else subtract(below, above)
-        lines.append(_line(tiers[index], part))
-        if above == high:
+    last = len(tiers) - 1
+    for index, tier in enumerate(tiers):
+        above = high if index == last else min(high, tiers[index + 1].starts_after)
+        if above > below:
+            part = subtract(above, below)
+            lines.append(_line(tier, part if quantity > 0 else subtract(ZERO, part)))
+            below = above
+        if above is high:
             break
-        below = above
-    return lines
+    return lines or [_line(tiers[_reached(offset, tiers)], ZERO)]
 
 
 def _line(tier: Tier, quantity: Decimal) -> TierLine:
-    return TierLine(tier.starts_after, quantity, tier.price, multiply(quantity, tier.price))
+    return TierLine(tier.starts_after, quantity, tier.price, EXACT.multiply(quantity, tier.price))
 
 
 def _reached(quantity: Decimal, tiers: Sequence[Tier]) -> int:
     """The tier that a quantity ends in: at a boundary still the one below it."""
     return max(bisect_left(tiers, quantity, key=_start) - 1, 0)
-
-
-def _first_above(quantity: Decimal, tiers: Sequence[Tier]) -> int:
-    """The tier of the next unit beyond a quantity: at a boundary already the one above it."""
-    index = _reached(quantity, tiers)
-    beyond = index + 1 < len(tiers) and tiers[index + 1].starts_after <= quantity
-    return index + 1 if beyond else index
 
 
 def _start(tier: Tier) -> Decimal:
