@@ -190,8 +190,10 @@ def _overage_rates(plan: Plan) -> Iterator[Fault]:
         where = f"overage_rates[{index}]"
         if rate.unit.id != plan.unit.id:
             yield Fault(f"{where}.credit_type_id", "must be the plan's pricing unit")
-        if rate.fiat.id == rate.unit.id:
-            yield Fault(f"{where}.fiat_credit_type_id", "must be another than credit_type_id")
+        elif rate.unit.is_currency:
+            yield Fault(f"{where}.credit_type_id", "must be a custom pricing unit, not a currency")
+        if not rate.fiat.is_currency:
+            yield Fault(f"{where}.fiat_credit_type_id", "must be a currency")
         if rate.to_fiat_conversion_factor <= 0:
             reason = _positive(rate.to_fiat_conversion_factor)
             yield Fault(f"{where}.to_fiat_conversion_factor", reason)

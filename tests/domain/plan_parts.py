@@ -15,7 +15,7 @@ from services.domain.schedule import BilledPeriod
 
 METRIC, OTHER = UUID(int=1), UUID(int=2)
 PRODUCT = UUID(int=11)
-TOKENS = CreditType(UUID(int=70), "tokens", 2)
+TOKENS = CreditType(UUID(int=70), "tokens", 2, is_currency=False)
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 
 

@@ -40,7 +40,7 @@ from tests.domain.strategies import decimals
 # As many as `make test` shall compare; fewer while a rule is being written.
 THOROUGH = settings(max_examples=int(os.environ.get("TOLLGATE_PRICING_CASES", "2000")))
 
-TOKENS = CreditType(UUID(int=70), "tokens", 3)
+TOKENS = CreditType(UUID(int=70), "tokens", 3, is_currency=False)
 EUROS = CreditType(UUID(int=71), "EUR", 2)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 Key = TypeVar("Key")

@@ -184,6 +184,11 @@ def test_a_fault_of_an_overage_rate_names_its_field(faulty: OverageRate, field: 
     assert fields(plan(charge(), unit=TOKENS, overage_rates=rates)) == [f"overage_rates[1].{field}"]
 
 
+def test_a_currency_needs_no_overage_rate() -> None:
+    rates = (OverageRate(USD_CENTS, EUROS, Decimal(1)),)
+    assert fields(plan(charge(), overage_rates=rates)) == ["overage_rates[0].credit_type_id"]
+
+
 @pytest.mark.parametrize(
     ("says", "field"),
     [

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
+from services.domain.plan import Plan
+
 GroupKey = tuple[str, ...]
 GroupValues = tuple[str | None, ...]  # in the order of the key; None where events lack the property
 
@@ -27,4 +29,11 @@ class PeriodUsage:
     earlier: tuple["PeriodUsage", ...] = ()
 
 
-NO_USAGE = PeriodUsage({})
+def meters_of(plan: Plan) -> frozenset[tuple[UUID, GroupKey]]:
+    """What has to be metered to price a plan: metrics, each with the group key by which it is
+    wanted; the empty one for the whole."""
+    return frozenset(
+        (charge.metric_id, charge.group_key)
+        for charge in plan.charges
+        if charge.metric_id is not None
+    )
