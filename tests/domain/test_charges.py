@@ -213,7 +213,7 @@ def windowed(*quantities: str) -> PeriodUsage:
         (1, windowed("60", "60"), 40 * 10 + 20 * 9),
         (2, windowed("60", "60", "60"), 60 * 9),
         (3, windowed("60", "60", "60", "60"), 600),  # the tiers begin again
-        (4, windowed("60", "60", "60", "60", "60"), 40 * 10 + 20 * 9),
+        (4, windowed("1", "2", "3", "60", "60"), 40 * 10 + 20 * 9),  # on from the one before it
     ],
 )
 def test_tiers_run_on_over_the_periods_of_a_window(
@@ -230,14 +230,14 @@ def test_tiers_of_a_group_run_on_by_themselves() -> None:
 
 
 def test_each_period_of_a_window_was_rounded_by_itself() -> None:
-    """1.5 thousand twice are two and two started thousands, as the invoices say, not three."""
+    """1.5 thousand twice were two and two started thousands, as the invoices say, not three."""
     rounded_up = charge(
         ("0", "10"),
-        ("3", "1"),
-        tier_reset_frequency=2,
+        ("4", "1"),
+        tier_reset_frequency=3,
         unit_conversion=UnitConversion(Decimal(1000), RoundingBehavior.CEILING),
     )
-    assert price(plan(rounded_up), windowed("1500", "1500"), 1).total == 10 + 1
+    assert price(plan(rounded_up), windowed("1500", "1500", "1500"), 2).total == 1 + 1
 
 
 def test_a_window_without_its_earlier_periods_is_refused() -> None:

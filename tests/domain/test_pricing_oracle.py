@@ -2,20 +2,39 @@
 agree to the last digit, and what is shown adds up.
 """
 
+from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
 
 from hypothesis import given
+from hypothesis import strategies as st
 
+from services.domain.meter import Aggregation, BillableMetric
+from services.domain.money import USD_CENTS
 from services.domain.number import ZERO
+from services.domain.plan import ChargeType, Minimum, OverageRate, Plan
+from services.domain.plan_faults import plan_faults
+from services.domain.pricing.adjustment import AdjustmentType, PriceAdjustment
 from services.domain.pricing.charge import sum_of
-from services.domain.pricing.invoice import PricedInvoice, price_period
+from services.domain.pricing.invoice import Credits, PricedInvoice, price_period
 from services.domain.pricing.lines import ProductLine
 from services.domain.pricing.reconcile import reconcile
 from services.domain.pricing.terms import plan_at, trial_plan
+from services.domain.pricing.usage import PeriodUsage
 from services.domain.reference.credits import paid_by
 from services.domain.reference.price import Bill, Line, bill_period, lines_of
-from tests.domain.pricing_cases import THOROUGH, Case, as_terms, as_used, cases
+from tests.domain.plan_parts import METRIC, TOKENS, charge, plan
+from tests.domain.plan_parts import billed as period_of_november
+from tests.domain.pricing_cases import (
+    METRICS,
+    THOROUGH,
+    Case,
+    as_terms,
+    as_used,
+    cases,
+    period_usage,
+    plans,
+)
 
 
 def priced(case: Case) -> PricedInvoice:
@@ -72,6 +91,67 @@ def test_no_grant_pays_more_than_it_has_or_there_is(case: Case) -> None:
     if not case.credits.used_until:  # one piece: nothing is taken back after it was covered
         paid = sum_of(-a.amount for a in found.adjustments if a.credit_grant_id is not None)
         assert paid <= max(found.subtotal, ZERO)
+
+
+LONGEST = Decimal("9" * 38 + "." + "9" * 38)  # the longest number that comes in
+
+
+def test_the_longest_amounts_there_can_be_are_exact() -> None:
+    """10^20 of the longest events, at adjusted prices of which a composite takes an adjusted share,
+    converted: no amount outgrows the context, which would stop the process."""
+    metered = Decimal("9" * 58 + "." + "9" * 38)
+    usage, share = UUID(int=101), UUID(int=102)
+    longest = plan(
+        charge(("0", "0"), number=1),
+        charge(("0", "0"), number=2, charge_type=ChargeType.COMPOSITE, product_id=UUID(int=12)),
+        unit=TOKENS,
+        overage_rates=(OverageRate(TOKENS, USD_CENTS, LONGEST),),
+        minimums=(Minimum("m", LONGEST, TOKENS), Minimum("m", LONGEST, USD_CENTS)),
+    )
+    own = tuple(
+        PriceAdjustment(each, kind, LONGEST)
+        for each in (usage, share)
+        for kind in (AdjustmentType.OVERRIDE, AdjustmentType.PERCENTAGE, AdjustmentType.FIXED)
+    )
+    for sign in (1, -1):
+        case = Case(
+            longest,
+            PeriodUsage({METRIC: metered.copy_sign(sign)}),
+            period_of_november(),
+            own,
+            None,
+            Credits(()),
+        )
+        found, wanted = priced(case), billed(case)
+        assert Fraction(found.due) == wanted.due
+        assert Fraction(found.total) == wanted.total
+
+
+@given(plans(), period_usage(3), st.sampled_from([0, 1, 3]))
+def test_a_sound_plan_never_bills_less_than_nothing_for_usage_above_zero(
+    drawn: Plan, usage: PeriodUsage, number: int
+) -> None:
+    metrics = {
+        each: BillableMetric(each, "m", Aggregation.SUM, "v", group_keys=(("region",),))
+        for each in METRICS
+    }
+    if plan_faults(drawn, metrics):
+        return
+    invoice = price_period(plan_at(drawn, number), above_zero(usage), period_of_november(number))
+    assert all(line.total >= 0 for line in invoice.lines)
+    assert invoice.total >= 0
+
+
+def above_zero(usage: PeriodUsage) -> PeriodUsage:
+    """The same without signs."""
+    return PeriodUsage(
+        {key: value.copy_abs() for key, value in usage.quantities.items()},
+        {
+            key: {values: value.copy_abs() for values, value in found.items()}
+            for key, found in usage.groups.items()
+        },
+        (*map(above_zero, usage.earlier), *[PeriodUsage({})] * (3 - len(usage.earlier))),
+    )
 
 
 def _line(line: ProductLine) -> object:

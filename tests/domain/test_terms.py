@@ -119,6 +119,10 @@ OVERRIDE, PERCENTAGE, FIXED, QUANTITY = (
         ([own(FIXED, "1"), own(PERCENTAGE, "-0.5"), own(OVERRIDE, "4")], ["3", "3"]),  # 4 x 0.5 + 1
         ([own(PERCENTAGE, "-0.5", tier=Decimal(100))], ["10", "4"]),
         ([own(PERCENTAGE, "-0.5", tier=Decimal(100)), own(PERCENTAGE, "-0.1")], ["9", "4"]),
+        (  # the last to begin holds, though another names the tier
+            [own(PERCENTAGE, "-0.5", tier=Decimal(100)), own(PERCENTAGE, "-0.1", start_period=2)],
+            ["9", "7.2"],
+        ),
         ([own(OVERRIDE, "5", start_period=4)], ["10", "8"]),  # not yet
         ([own(OVERRIDE, "5", start_period=2), own(OVERRIDE, "6")], ["5", "5"]),  # the last to begin
         ([own(OVERRIDE, "5", start_period=2), own(PERCENTAGE, "-0.5")], ["2.5", "2.5"]),
