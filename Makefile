@@ -35,8 +35,9 @@ test: check
 simulate: $(STAMP)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 
+# Figures of this machine: tests/bench/README.md. QUICK=1 for under 3 minutes, PARTS=idle,redis for some.
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(PARTS),--only $(PARTS))
 
 # For as long as wanted: make chaos CHAOS_SECONDS=600 SEED=1 RATE=500
 chaos: $(STAMP)

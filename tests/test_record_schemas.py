@@ -14,11 +14,13 @@ from services.runtime.events import WireEvent, encode_event
 from services.runtime.record_schemas import DIRECTORY, RECORDS, schema_texts, write
 from services.runtime.records import (
     FORMAT_VERSION,
+    RATED_FORMAT,
     ConflictRecord,
-    RatedAggregate,
     RatedBatch,
     RatedConflict,
+    RatedMetric,
     RatedRejection,
+    RatedTally,
     RejectedRecord,
     UniqueBatch,
     encode,
@@ -39,11 +41,20 @@ UNIQUE = UniqueBatch(
     conflicts=[ConflictRecord(1, 4, "t", 2)],
     rejected=[RejectedRecord(2, "not_json", "", None, b"junk", 2)],
 )
-AGGREGATE = RatedAggregate(
-    "c", UUID(int=1), ["eu", None], 500_000, 1, Decimal("0.1"), None, None, None, None, ["a"]
+TALLY = RatedTally(
+    group=["eu", None],
+    hour=500_000,
+    references=["c", "d"],
+    counts=[1, 2],
+    totals=[7, Decimal("0.1")],
+    peaks=[],
+    latest_at=[datetime(2026, 11, 24, tzinfo=UTC)],
+    latest_offsets=[5],
+    latest=[Decimal(2**60)],
+    distinct=[["a"], []],
 )
 RATED = RatedBatch(
-    format=FORMAT_VERSION,
+    format=RATED_FORMAT,
     partition=0,
     first=5,
     last=7,
@@ -55,7 +66,7 @@ RATED = RatedBatch(
     conflicts=1,
     rejected=1,
     unmatched=0,
-    aggregates=[AGGREGATE],
+    metrics=[RatedMetric(UUID(int=1), [TALLY])],
     rejections=[RatedRejection(7, "not_json", "", None, None, b"junk", 2)],
     conflicting=[RatedConflict(6, 4, "t", 2)],
 )

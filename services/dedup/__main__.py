@@ -1,7 +1,9 @@
 """Start of the dedup stage. Composition only."""
 
 import asyncio
+import logging
 import sys
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -10,12 +12,16 @@ from services.dedup.step import DedupStep
 from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RAW
 from services.runtime.log_kafka import KafkaLog, cluster_namespace
-from services.runtime.process import first_of, notify_ready, run_stage
+from services.runtime.process import notify_ready, run_stage
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
+logger = logging.getLogger(__name__)
+
 # Several ranges a partition and poll when there is a backlog.
 RECORDS_MAX = 16_000
+# Under load, from poll to poll: a range of some hundred events costs little more than one of ten.
+PACE_S = 0.1
 # Longer than any script takes; a Redis that does not answer by then ends the process.
 REDIS_TIMEOUT_S = 10
 
@@ -39,13 +45,15 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RAW,
         records_max=RECORDS_MAX,
         step=step,
+        pace_s=PACE_S,
+        ready=partial(notify_ready, settings),
     )
     try:
         await index.check_eviction()
+        if await index.drop_older(settings.partitions):
+            logger.warning("the index of an older version was removed; it is restored from the log")
         await log.start()
         await worker.start()
-        await first_of(worker.wait_assigned(), stopping.wait())
-        notify_ready(settings)
         await worker.run(stopping)
     finally:
         await worker.stop()

@@ -1,30 +1,29 @@
 """The port to the index of seen ids: an index only, the log is the authority if it is lost."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.domain.chain import Range
 from services.domain.dedup import Verdict
 
-# Ids lie in buckets by the first two bytes of their digest.
-BUCKETS = 65_536
-
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One sighting of an id."""
+class Claims:
+    """The sightings of one range, in the order of the log; one column for each part, because an
+    object for each sighting costs more than all that is done with it."""
 
-    digest: bytes  # services.domain.dedup.digest_of(transaction_id)
-    offset: int
-    fingerprint: int
+    digests: list[bytes] = field(default_factory=list)
+    """services.domain.dedup.digest_of(transaction_id)"""
+    offsets: list[int] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdicts on the claims of one range, in their order."""
+    """The verdicts on the claims of one range. Whatever is not named here is unique."""
 
-    verdicts: list[Verdict]
+    repeats: dict[int, Verdict] = field(default_factory=dict)
+    """Raw offset of each sighting that is not unique -> DUPLICATE or CONFLICT."""
     first_offsets: dict[int, int] = field(default_factory=dict)
     """Raw offset of each conflict -> raw offset of the first sighting of its id."""
 
@@ -45,12 +44,13 @@ class SeenIndex(Protocol):
         self,
         partition: int,
         taken: Range,
-        claims: Sequence[Claim],
+        claims: Claims,
         *,
         chain_start: int,
         oldest_offset: int,
     ) -> Judged | Behind:
-        """Judge the claims of one range in order and move the mark, atomically.
+        """Judge the claims of one range in order and move the mark, atomically. `oldest_offset` is
+        not beyond the range.
 
         Refuses with Behind, changing nothing, unless the mark is at `taken.first - 1` or later
         (or `taken` begins at `chain_start`, the first raw offset of all).
@@ -58,7 +58,7 @@ class SeenIndex(Protocol):
         ...
 
     async def restore(
-        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+        self, partition: int, taken: Range, claims: Claims, *, anew: bool
     ) -> Behind | None:
         """Put back the unique sightings of one range of usage.unique and move the mark to its end,
         atomically.
@@ -73,11 +73,12 @@ class SeenIndex(Protocol):
         """Forget everything about a partition, the mark too."""
         ...
 
-    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
-        """Remove the ids of these buckets that were first seen below `oldest_offset`, which the
-        window has left long ago: no verdict changes by it.
+    async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
+        """Remove some ids that were first seen below `oldest_offset`, which the window has left
+        long ago: no verdict changes by it.
 
-        Returns the bucket to go on with, `buckets.stop` when all are done: one call looks at a
-        bounded number of ids, but at one bucket at least.
+        One call looks at a bounded number of ids and returns the cursor to go on with; a pass
+        begins with 0 and has come round when 0 is returned. It meets every id that is there from
+        its beginning to its end.
         """
         ...

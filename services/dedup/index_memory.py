@@ -1,8 +1,6 @@
 """The index of seen ids in memory, for tests and simulation. Decides with `domain.dedup.judge`."""
 
-from collections.abc import Sequence
-
-from services.dedup.index import Behind, Claim, Judged
+from services.dedup.index import Behind, Claims, Judged
 from services.domain.chain import Range
 from services.domain.dedup import Sighting, Verdict, judge
 
@@ -18,7 +16,7 @@ class MemorySeenIndex:
         self,
         partition: int,
         taken: Range,
-        claims: Sequence[Claim],
+        claims: Claims,
         *,
         chain_start: int,
         oldest_offset: int,
@@ -27,31 +25,31 @@ class MemorySeenIndex:
         mark = self.marks.get(partition)
         if taken.first != chain_start and (mark is None or mark < taken.first - 1):
             return Behind(mark)
-        judged = Judged([])
-        for claim in claims:
-            key = (partition, claim.digest)
-            sighting = Sighting(claim.offset, claim.fingerprint)
+        judged = Judged()
+        for digest, sighting in _sightings(claims):
+            key = (partition, digest)
             verdict = judge(self.seen.get(key), sighting, oldest_offset)
             if verdict is Verdict.UNIQUE:
                 self.seen[key] = sighting
-            elif verdict is Verdict.CONFLICT:
-                judged.first_offsets[claim.offset] = self.seen[key].offset
-            judged.verdicts.append(verdict)
+                continue
+            judged.repeats[sighting.offset] = verdict
+            if verdict is Verdict.CONFLICT:
+                judged.first_offsets[sighting.offset] = self.seen[key].offset
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
         return judged
 
     async def restore(
-        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+        self, partition: int, taken: Range, claims: Claims, *, anew: bool
     ) -> Behind | None:
         """See SeenIndex."""
         mark = self.marks.get(partition)
         if (mark is None and not anew) or (mark is not None and mark < taken.first - 1):
             return Behind(mark)
-        for claim in claims:
-            key = (partition, claim.digest)
+        for digest, sighting in _sightings(claims):
+            key = (partition, digest)
             known = self.seen.get(key)
-            if known is None or known.offset < claim.offset:
-                self.seen[key] = Sighting(claim.offset, claim.fingerprint)
+            if known is None or known.offset < sighting.offset:
+                self.seen[key] = sighting
         self.marks[partition] = max(taken.last, -1 if mark is None else mark)
         return None
 
@@ -61,15 +59,18 @@ class MemorySeenIndex:
             del self.seen[key]
         self.marks.pop(partition, None)
 
-    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
-        """See SeenIndex."""
+    async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
+        """See SeenIndex; a pass is one call."""
         stale = [
-            (held_by, digest)
-            for (held_by, digest), sighting in self.seen.items()
-            if held_by == partition
-            and int.from_bytes(digest[:2]) in buckets
-            and sighting.offset < oldest_offset
+            key
+            for key, sighting in self.seen.items()
+            if key[0] == partition and sighting.offset < oldest_offset
         ]
         for key in stale:
             del self.seen[key]
-        return buckets.stop
+        return 0
+
+
+def _sightings(claims: Claims) -> list[tuple[bytes, Sighting]]:
+    columns = zip(claims.digests, claims.offsets, claims.fingerprints, strict=True)
+    return [(digest, Sighting(offset, fingerprint)) for digest, offset, fingerprint in columns]

@@ -1,9 +1,9 @@
-"""The index of seen ids in Redis: one script call a range, all keys of a partition in one slot.
+"""The index of seen ids in Redis: one script call a range, both keys of a partition in one slot.
 
-Keys of partition p, after a namespace: `{p}:mark` (a raw offset) and `{p}:` + two bytes of the
-digest: a hash from the other 14 bytes to 8 bytes offset + 4 bytes fingerprint. Redis keeps small
-hashes packed. No expiry: what is older than the window is overwritten when it is seen again, or
-swept away.
+Keys of partition p, after a namespace: `{p}:2:mark` (a raw offset) and `{p}:2:ids`, a hash from
+digests to where each was first seen (see `index_scripts`). No expiry: what is older than the window
+is overwritten when it is seen again, or swept away. The 2 is the layout: another one never reads
+it, and `drop_older` removes what an earlier one left.
 """
 
 import struct
@@ -11,103 +11,24 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from services.dedup.index import Behind, Claim, Judged
+from services.dedup import index_scripts as scripts
+from services.dedup.index import Behind, Claims, Judged
 from services.domain.chain import Range
-from services.domain.dedup import Verdict
+from services.domain.dedup import DIGEST_BYTES, FINGERPRINT_BITS, Sighting, Verdict, judge
 
+LAYOUT = 2
 # Keys a round trip when an index is cleared.
 CLEAR_KEYS = 5_000
-
-_CLAIM = struct.Struct(">16sQI")
-_OFFSET = struct.Struct(">Q")
-
-# Offsets are read as two 32-bit halves: a Lua number is exact up to 2^53.
-_CLAIM_SCRIPT = """
-local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
-local mark = redis.call('GET', KEYS[1])
-if first ~= tonumber(ARGV[3]) and (not mark or tonumber(mark) < first - 1) then
-  return {0, mark or ''}
-end
-local oldest, packed, prefix = tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local verdicts, firsts = {}, {}
-for i = 1, #packed, 28 do
-  local bucket = prefix .. string.sub(packed, i, i + 1)
-  local id = string.sub(packed, i + 2, i + 15)
-  local own = string.sub(packed, i + 16, i + 27)
-  local known = redis.call('HGET', bucket, id)
-  local verdict = 'u'
-  if known and known ~= own then
-    local high, low = struct.unpack('>I4I4', known)
-    if high * 4294967296 + low >= oldest and string.sub(known, 1, 8) ~= string.sub(own, 1, 8) then
-      verdict = string.sub(known, 9, 12) == string.sub(own, 9, 12) and 'd' or 'c'
-    end
-  end
-  if verdict == 'u' and known ~= own then redis.call('HSET', bucket, id, own) end
-  if verdict == 'c' then firsts[#firsts + 1] = string.sub(known, 1, 8) end
-  verdicts[#verdicts + 1] = verdict
-end
-if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) end
-return {1, table.concat(verdicts), table.concat(firsts)}
-"""
-
-_RESTORE_SCRIPT = """
-local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
-local mark = redis.call('GET', KEYS[1])
-if (not mark and ARGV[3] ~= '1') or (mark and tonumber(mark) < first - 1) then
-  return {0, mark or ''}
-end
-local packed, prefix = ARGV[4], ARGV[5]
-for i = 1, #packed, 28 do
-  local bucket = prefix .. string.sub(packed, i, i + 1)
-  local id = string.sub(packed, i + 2, i + 15)
-  local own = string.sub(packed, i + 16, i + 27)
-  local known = redis.call('HGET', bucket, id)
-  local newer = true
-  if known then
-    local high, low = struct.unpack('>I4I4', known)
-    local own_high, own_low = struct.unpack('>I4I4', own)
-    newer = high * 4294967296 + low < own_high * 4294967296 + own_low
-  end
-  if newer then redis.call('HSET', bucket, id, own) end
-end
-if not mark or tonumber(mark) < last then redis.call('SET', KEYS[1], ARGV[2]) end
-return {1, ''}
-"""
-
-# The mark first: whatever happens in between, nobody takes the rest for whole.
-_FORGET_SCRIPT = """
-redis.call('DEL', KEYS[1])
-for bucket = 0, 65535 do
-  redis.call('UNLINK', ARGV[1] .. string.char(math.floor(bucket / 256), bucket % 256))
-end
-return 1
-"""
-
-# HDEL takes its fields from Lua's stack, which holds some 8,000.
-_SWEEP_SCRIPT = """
-local prefix, oldest = ARGV[1], tonumber(ARGV[2])
-local bucket, stop, left = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-while bucket < stop and left > 0 do
-  local key = prefix .. string.char(math.floor(bucket / 256), bucket % 256)
-  local held = redis.call('HGETALL', key)
-  local stale = {}
-  for i = 1, #held, 2 do
-    local high, low = struct.unpack('>I4I4', held[i + 1])
-    if high * 4294967296 + low < oldest then stale[#stale + 1] = held[i] end
-    if #stale == 1000 or (i + 1 == #held and #stale > 0) then
-      redis.call('HDEL', key, unpack(stale))
-      stale = {}
-    end
-  end
-  left = left - #held / 2
-  bucket = bucket + 1
-end
-return bucket
-"""
+# Ids of one script: twice as many and some more make the arguments of one command, which pass over
+# Lua's stack of 8,000.
+CLAIMS_MAX = 3_500
 # Ids looked at by one sweep: about a millisecond, in which Redis answers nobody else.
-SWEPT_IDS_MAX = 4_000
+SWEPT_IDS_MAX = 2_000
 
-_VERDICTS = {ord("u"): Verdict.UNIQUE, ord("d"): Verdict.DUPLICATE, ord("c"): Verdict.CONFLICT}
+# Offsets below this stand in an entry with 5 bytes.
+_SHORT_OFFSET_MAX = 2**40
+_SHORT_BYTES, _LONG_BYTES = 8, 12
+_FINGERPRINT_MASK = 2**FINGERPRINT_BITS - 1
 
 
 class EvictingRedis(Exception):
@@ -123,13 +44,14 @@ class RedisSeenIndex:
     def __init__(self, redis: Redis, namespace: str) -> None:
         self._redis = redis
         self._namespace = namespace
-        self._claim = redis.register_script(_CLAIM_SCRIPT)
-        self._restore = redis.register_script(_RESTORE_SCRIPT)
-        self._forget = redis.register_script(_FORGET_SCRIPT)
-        self._sweep = redis.register_script(_SWEEP_SCRIPT)
+        self._claim = redis.register_script(scripts.CLAIM)
+        self._restore = redis.register_script(scripts.RESTORE)
+        self._forget = redis.register_script(scripts.FORGET)
+        self._sweep = redis.register_script(scripts.SWEEP)
 
-    def _prefix(self, partition: int) -> str:
-        return f"{self._namespace}{{{partition}}}:"
+    def _keys(self, partition: int) -> list[str]:
+        prefix = f"{self._namespace}{{{partition}}}:{LAYOUT}:"
+        return [f"{prefix}mark", f"{prefix}ids"]
 
     async def check_eviction(self) -> None:
         """Raises EvictingRedis unless the server never evicts."""
@@ -141,7 +63,23 @@ class RedisSeenIndex:
             )
 
     async def clear(self) -> None:
-        """Forget everything in this namespace; for an index that is done with."""
+        """Forget everything in this namespace, of any layout; for an index that is done with."""
+        await self._unlink_all(keep=None)
+
+    async def drop_older(self, partition_count: int) -> bool:
+        """Remove what an earlier layout left in this namespace; whether it had left anything. Its
+        marks go last, for they tell that it did."""
+        marks = [f"{self._namespace}{{{partition}}}:mark" for partition in range(partition_count)]
+        if not await self._redis.exists(*marks):
+            return False
+        kept = {mark.encode() for mark in marks}
+        for partition in range(partition_count):
+            kept.update(key.encode() for key in self._keys(partition))
+        await self._unlink_all(keep=kept)
+        await self._redis.unlink(*marks)
+        return True
+
+    async def _unlink_all(self, keep: set[bytes] | None) -> None:
         cursor = 0
         while True:
             cursor, keys = await self._redis.scan(
@@ -149,7 +87,8 @@ class RedisSeenIndex:
             )
             async with self._redis.pipeline(transaction=False) as removal:
                 for key in keys:
-                    removal.unlink(key)
+                    if keep is None or key not in keep:
+                        removal.unlink(key)
                 await removal.execute()
             if cursor == 0:
                 return
@@ -158,56 +97,110 @@ class RedisSeenIndex:
         self,
         partition: int,
         taken: Range,
-        claims: Sequence[Claim],
+        claims: Claims,
         *,
         chain_start: int,
         oldest_offset: int,
     ) -> Judged | Behind:
-        """See SeenIndex."""
-        prefix = self._prefix(partition)
-        done, answer, *more = await self._claim(
-            keys=[f"{prefix}mark"],
-            args=[taken.first, taken.last, chain_start, oldest_offset, _packed(claims), prefix],
+        """See SeenIndex. Redis says what is known of an id; `judge` says what that makes of a
+        sighting. An id that comes twice in the range goes to Redis once."""
+        first, again = _places(claims.digests)
+        sent = _at(claims, list(first.values())) if again else claims
+        done, *answer = await self._claim(
+            self._keys(partition),
+            [taken.first, taken.last, chain_start, oldest_offset, *_packed(sent)],
         )
         if not done:
-            return Behind(int(answer) if answer else None)
-        verdicts = [_VERDICTS[code] for code in answer]
-        conflicts = (
-            claim.offset
-            for claim, verdict in zip(claims, verdicts, strict=True)
-            if verdict is Verdict.CONFLICT
-        )
-        firsts = (first for (first,) in _OFFSET.iter_unpack(more[0]))
-        return Judged(verdicts, dict(zip(conflicts, firsts, strict=True)))
+            return _behind(answer[0])
+        found, values = answer
+        known = {
+            sent.digests[place]: _sighting(value)
+            for place, value in zip(found, values, strict=True)
+        }
+        odd = [first[sent.digests[place]] for place in found]
+        for place in again:
+            digest = claims.digests[place]
+            if digest not in known:  # then its first sighting in this range was the first of all
+                known[digest] = _claimed(claims, first[digest])
+        return _judged(claims, sorted(odd + again), known, oldest_offset)
 
     async def restore(
-        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+        self, partition: int, taken: Range, claims: Claims, *, anew: bool
     ) -> Behind | None:
         """See SeenIndex."""
-        prefix = self._prefix(partition)
         done, answer = await self._restore(
-            keys=[f"{prefix}mark"],
-            args=[taken.first, taken.last, int(anew), _packed(claims), prefix],
+            self._keys(partition), [taken.first, taken.last, int(anew), *_packed(claims)]
         )
-        if done:
-            return None
-        return Behind(int(answer) if answer else None)
+        return None if done else _behind(answer)
 
     async def forget(self, partition: int) -> None:
         """See SeenIndex."""
-        prefix = self._prefix(partition)
-        await self._forget(keys=[f"{prefix}mark"], args=[prefix])
+        await self._forget(self._keys(partition))
 
-    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+    async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
         """See SeenIndex."""
-        prefix = self._prefix(partition)
-        reached: int = await self._sweep(
-            keys=[f"{prefix}mark"],
-            args=[prefix, oldest_offset, buckets.start, buckets.stop, SWEPT_IDS_MAX],
-        )
-        return reached
+        return int(await self._sweep(self._keys(partition), [cursor, oldest_offset, SWEPT_IDS_MAX]))
 
 
-def _packed(claims: Sequence[Claim]) -> bytes:
-    pack = _CLAIM.pack
-    return b"".join([pack(claim.digest, claim.offset, claim.fingerprint) for claim in claims])
+def _behind(mark: bytes) -> Behind:
+    return Behind(int(mark) if mark else None)
+
+
+def _packed(claims: Claims) -> tuple[bytes, bytes, int]:
+    """Digests, entries, and how many bytes each entry has."""
+    count = len(claims.digests)
+    assert count <= CLAIMS_MAX, f"{count} ids in one range"
+    digests = b"".join(claims.digests)
+    assert len(digests) == count * DIGEST_BYTES, "a digest has another length"
+    pairs = zip(claims.offsets, claims.fingerprints, strict=True)
+    if max(claims.offsets, default=0) < _SHORT_OFFSET_MAX:
+        entries = [offset << FINGERPRINT_BITS | fingerprint for offset, fingerprint in pairs]
+        return digests, struct.pack(f">{count}Q", *entries), _SHORT_BYTES
+    long = [struct.pack(">QI", offset, fingerprint) for offset, fingerprint in pairs]
+    return digests, b"".join(long), _LONG_BYTES
+
+
+def _sighting(entry: bytes) -> Sighting:
+    if len(entry) == _SHORT_BYTES:
+        number = int.from_bytes(entry)
+        return Sighting(number >> FINGERPRINT_BITS, number & _FINGERPRINT_MASK)
+    return Sighting(*struct.unpack(">QI", entry))
+
+
+def _places(digests: list[bytes]) -> tuple[dict[bytes, int], list[int]]:
+    """Where each digest comes first, and the places where one comes again."""
+    first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
+    if len(first) == len(digests):
+        return first, []
+    return first, [place for place, digest in enumerate(digests) if first[digest] != place]
+
+
+def _at(claims: Claims, places: list[int]) -> Claims:
+    places = sorted(places)
+    return Claims(
+        [claims.digests[place] for place in places],
+        [claims.offsets[place] for place in places],
+        [claims.fingerprints[place] for place in places],
+    )
+
+
+def _claimed(claims: Claims, place: int) -> Sighting:
+    return Sighting(claims.offsets[place], claims.fingerprints[place])
+
+
+def _judged(
+    claims: Claims, places: Sequence[int], known: dict[bytes, Sighting], oldest_offset: int
+) -> Judged:
+    """The verdicts on the claims at some places, in order, the others being unique. `known`: the
+    first sighting of each id there."""
+    judged = Judged()
+    for place in places:
+        sighting = _claimed(claims, place)
+        first = known[claims.digests[place]]
+        verdict = judge(first, sighting, oldest_offset)
+        if verdict is Verdict.UNIQUE:
+            continue
+        judged.repeats[sighting.offset] = verdict
+        if verdict is Verdict.CONFLICT:
+            judged.first_offsets[sighting.offset] = first.offset
+    return judged

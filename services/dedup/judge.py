@@ -6,17 +6,15 @@ the log alone, so it is the same however the log is cut into ranges.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
-from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.index import Behind, Claims, Judged, SeenIndex
 from services.dedup.sweep import Sweep
 from services.dedup.window import offset_since
 from services.domain.chain import Range
 from services.domain.dedup import (
-    Verdict,
     digest_of,
     fingerprint_of,
     hour_of_log,
@@ -24,9 +22,9 @@ from services.domain.dedup import (
     window_start_ms,
 )
 from services.domain.event import EVENT_BYTES_MAX
-from services.domain.partition import partition_of
+from services.domain.partition import partition_of_key
 from services.domain.rejection import Reason
-from services.runtime.events import Fault, WireEvent, check_event
+from services.runtime.events import Fault, WireEvent, checked_event
 from services.runtime.failpoint import reach
 from services.runtime.log import Log, Record
 from services.runtime.records import (
@@ -44,15 +42,6 @@ RANGE_BYTES_MAX = 1_000_000
 # old repeat at the end of usage.unique judges an earlier hour again, with the window it had.
 _MARGIN_MS = 24 * 60 * 60 * 1000
 _JSON_SPACE = b" \t\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    """A record that is an event, and so has claimed its id."""
-
-    record: Record
-    transaction_id: str
-    content: bytes
 
 
 class Restore(Protocol):
@@ -104,42 +93,62 @@ class RangeJudge:
         log's time (see `ranges_of`). Asking again gives the same answer. Raises what the index,
         the log and `restore` raise."""
         await self._move_window(records)
-        taken = Range(records[0].offset, records[-1].offset)
-        claims: list[Claim] = []
-        claimed: list[_Claimed] = []
-        rejected: list[RejectedRecord] = []
-        for record in records:
-            content = (record.value or b"").strip(_JSON_SPACE)
-            event = self._event_of(record, content)
-            if isinstance(event, WireEvent):
-                digest = digest_of(event.transaction_id)
-                claims.append(Claim(digest, record.offset, fingerprint_of(content)))
-                claimed.append(_Claimed(record, event.transaction_id, content))
-            else:
-                rejected.append(_rejected(record, taken.first, *event))
-        judged = await self._verdicts(taken, claims)
+        first = records[0].offset
+        events, contents, rejected = self._checked(records)
+        claims = Claims(
+            [digest_of(event.key or b"") for event in events],
+            [event.offset for event in events],
+            [fingerprint_of(content) for content in contents],
+        )
+        judged = await self._verdicts(Range(first, records[-1].offset), claims)
         reach("after_claim")
         await self._sweep.go_on(self._kept_offset)
-        fates = list(zip(claimed, judged.verdicts, strict=True))
-        unique = [sighting for sighting, verdict in fates if verdict is Verdict.UNIQUE]
-        conflicts = [sighting for sighting, verdict in fates if verdict is Verdict.CONFLICT]
+        offsets = claims.offsets
+        if judged.repeats:
+            unique = [place for place, at in enumerate(offsets) if at not in judged.repeats]
+            offsets = [offsets[place] for place in unique]
+            contents = [contents[place] for place in unique]
         return UniqueBatch(
             format=FORMAT_VERSION,
             partition=self._partition,
-            first=taken.first,
-            last=taken.last,
+            first=first,
+            last=records[-1].offset,
             ingested_from_ms=records[0].timestamp_ms,
             ingested_to_ms=records[-1].timestamp_ms,
-            offsets=[sighting.record.offset - taken.first for sighting in unique],
-            events=[msgspec.Raw(sighting.content) for sighting in unique],
+            offsets=[offset - first for offset in offsets],
+            events=list(map(msgspec.Raw, contents)),
             conflicts=[
-                _conflict(sighting, taken.first, judged.first_offsets[sighting.record.offset])
-                for sighting in conflicts
+                _conflict(records[offset - first], first, first_offset)
+                for offset, first_offset in judged.first_offsets.items()
             ],
             rejected=rejected,
         )
 
-    async def _verdicts(self, taken: Range, claims: Sequence[Claim]) -> Judged:
+    def _checked(
+        self, records: Sequence[Record]
+    ) -> tuple[list[Record], list[bytes], list[RejectedRecord]]:
+        """The records that are events, what each says, and the others."""
+        events: list[Record] = []
+        contents: list[bytes] = []
+        rejected: list[RejectedRecord] = []
+        first, count = records[0].offset, self._partition_count
+        for record in records:
+            content = (record.value or b"").strip(_JSON_SPACE)
+            if len(content) > EVENT_BYTES_MAX:
+                detail = f"the record exceeds {EVENT_BYTES_MAX} bytes"
+                rejected.append(_rejected(record, first, Reason.TOO_LARGE, detail))
+                continue
+            event = checked_event(content)
+            if type(event) is WireEvent:
+                key = event.transaction_id.encode()
+                if key == record.key and partition_of_key(key, count) == record.partition:
+                    events.append(record)
+                    contents.append(content)
+                    continue
+            rejected.append(_rejected(record, first, *self._fault_of(record, event)))
+        return events, contents, rejected
+
+    async def _verdicts(self, taken: Range, claims: Claims) -> Judged:
         for trial in range(3):
             answer = await self._index.claim(
                 self._partition,
@@ -173,32 +182,34 @@ class RangeJudge:
             self._log, self._partition, since_ms, chain_start=self._chain_start
         )
 
-    def _event_of(self, record: Record, content: bytes) -> WireEvent | tuple[Reason, str]:
-        if len(content) > EVENT_BYTES_MAX:
-            return Reason.TOO_LARGE, f"the record exceeds {EVENT_BYTES_MAX} bytes"
-        event = check_event(content)
+    def _fault_of(self, record: Record, event: WireEvent | Fault) -> tuple[Reason, str]:
         if isinstance(event, Fault):
             reason = Reason.NOT_AN_EVENT if event.field else Reason.NOT_JSON
             return reason, f"{event.field or 'the record'} {event.reason}"
-        if record.key != event.transaction_id.encode():
+        key = event.transaction_id.encode()
+        if record.key != key:
             return Reason.WRONG_KEY, "the record's key is not its transaction_id"
-        own = partition_of(event.transaction_id, self._partition_count)
-        if own != record.partition:
-            detail = f"transaction_id {event.transaction_id!r} belongs to partition {own}"
-            return Reason.WRONG_PARTITION, detail
-        return event
+        own = partition_of_key(key, self._partition_count)
+        detail = f"transaction_id {event.transaction_id!r} belongs to partition {own}"
+        return Reason.WRONG_PARTITION, detail
 
 
 def ranges_of(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """Cut records into ranges by count, by bytes and at the hours of the log's time."""
     start = size = 0
+    hour = hour_of_log(records[0].timestamp_ms) if records else 0
+    hour_from, hour_to = hour_start_ms(hour), hour_start_ms(hour + 1)
     for index, record in enumerate(records):
         weight = len(record.value or b"") + len(record.key or b"")
-        full = index - start >= RANGE_EVENTS_MAX or size + weight > RANGE_BYTES_MAX
-        if index > start and (full or _hour_of(record) != _hour_of(records[start])):
-            yield records[start:index]
-            start, size = index, 0
         size += weight
+        full = index - start >= RANGE_EVENTS_MAX or size > RANGE_BYTES_MAX
+        same_hour = hour_from <= record.timestamp_ms < hour_to
+        if index > start and (full or not same_hour):
+            yield records[start:index]
+            start, size = index, weight
+        if not same_hour:
+            hour = _hour_of(record)
+            hour_from, hour_to = hour_start_ms(hour), hour_start_ms(hour + 1)
     if start < len(records):
         yield records[start:]
 
@@ -207,12 +218,12 @@ def _hour_of(record: Record) -> int:
     return hour_of_log(record.timestamp_ms)
 
 
-def _conflict(sighting: _Claimed, first: int, first_offset: int) -> ConflictRecord:
+def _conflict(record: Record, first: int, first_offset: int) -> ConflictRecord:
     return ConflictRecord(
-        offset=sighting.record.offset - first,
+        offset=record.offset - first,
         first_offset=first_offset,
-        transaction_id=sighting.transaction_id,
-        ingested_at_ms=sighting.record.timestamp_ms,
+        transaction_id=(record.key or b"").decode(),
+        ingested_at_ms=record.timestamp_ms,
     )
 
 

@@ -1,9 +1,8 @@
 """Puts lost ids back into the index from usage.unique, the authority. Never writes the log."""
 
 import logging
-from collections.abc import Sequence
 
-from services.dedup.index import Behind, Claim, SeenIndex
+from services.dedup.index import Behind, Claims, SeenIndex
 from services.dedup.search import BACK_RECORDS, batch_at, batches, first_where
 from services.domain.chain import ChainBroken, Range, Unit
 from services.domain.dedup import digest_of, fingerprint_of
@@ -51,11 +50,11 @@ async def _restore(
         if await _put_back(index, batch, claims, anew=anew):
             return
         anew = False
-        count += len(claims)
+        count += len(claims.digests)
     if anew and reached is not None:
         # Every id is forgotten by age, so none was put back; the index must still learn how far
         # the log was judged, or it would refuse the next range for ever.
-        await _put_back(index, reached, [], anew=True)
+        await _put_back(index, reached, Claims(), anew=True)
     logger.warning(
         "the index had lost partition %d after raw offset %s; %d ids were put back from %s",
         partition,
@@ -78,7 +77,7 @@ async def _check_reach(log: Log, partition: int, known: int) -> None:
 
 
 async def _put_back(
-    index: SeenIndex, batch: UniqueBatch, claims: Sequence[Claim], *, anew: bool
+    index: SeenIndex, batch: UniqueBatch, claims: Claims, *, anew: bool
 ) -> Behind | None:
     taken = Range(batch.first, batch.last)
     behind = await index.restore(batch.partition, taken, claims, anew=anew)
@@ -91,12 +90,9 @@ async def _put_back(
     return behind
 
 
-def _claims_of(batch: UniqueBatch) -> list[Claim]:
-    return [
-        Claim(
-            digest_of(decode_event(event).transaction_id),
-            batch.first + offset,
-            fingerprint_of(bytes(event)),
-        )
-        for offset, event in zip(batch.offsets, batch.events, strict=True)
-    ]
+def _claims_of(batch: UniqueBatch) -> Claims:
+    return Claims(
+        digests=[digest_of(decode_event(event).transaction_id.encode()) for event in batch.events],
+        offsets=[batch.first + offset for offset in batch.offsets],
+        fingerprints=[fingerprint_of(bytes(event)) for event in batch.events],
+    )

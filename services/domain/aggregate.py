@@ -63,24 +63,13 @@ def distinct_text(text: str) -> str:
 @dataclass(slots=True)
 class Aggregate:
     """A product of monoids, of which a metric uses the one for its aggregation; `Aggregate()` is
-    zero. Mutable while it is folded, merged in place."""
+    zero. Merged in place."""
 
     count: int = 0
     total: Decimal = ZERO
     peak: Decimal | None = None
     latest: Latest | None = None
     distinct: set[str] = field(default_factory=set)
-
-    def add_number(self, aggregation: Aggregation, number: Latest) -> None:
-        """Add one event's number under SUM, MAX or LATEST."""
-        self.count += 1
-        value = number.value
-        if aggregation is Aggregation.SUM:
-            self.total = EXACT.add(self.total, value)
-        elif aggregation is Aggregation.MAX:
-            self.peak = value if self.peak is None else max(self.peak, value)
-        else:
-            self.latest = number if self.latest is None else max(self.latest, number)
 
     def merge(self, other: "Aggregate") -> None:
         """Take in another aggregate of the same key."""

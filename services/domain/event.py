@@ -57,4 +57,5 @@ class Event:
 
 def acceptable_between(now: datetime) -> tuple[datetime, datetime]:
     """Oldest and newest timestamp, both inclusive, of an event that arrives at `now` (aware)."""
-    return now.astimezone(UTC) - BACKDATED_MAX, now.astimezone(UTC) + AHEAD_MAX
+    now = now.astimezone(UTC)
+    return now - BACKDATED_MAX, now + AHEAD_MAX

@@ -51,6 +51,11 @@ class ValueFilter:
     allowed: frozenset[str] | None = None
     refused: frozenset[str] = frozenset()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every value passes."""
+        return self.allowed is None and not self.refused
+
     def passes(self, value: str) -> bool:
         """Whether the filter lets `value` through."""
         return (self.allowed is None or value in self.allowed) and value not in self.refused
@@ -66,7 +71,10 @@ class PropertyFilter:
 
     def passes(self, properties: Mapping[str, object]) -> bool:
         """Whether an event with these properties passes."""
-        text = property_text(properties.get(self.name))
+        return self.passes_text(property_text(properties.get(self.name)))
+
+    def passes_text(self, text: str | None) -> bool:
+        """As `passes`, of the property as text; None where it is absent."""
         if text is None:
             return self.exists is not True and self.values.allowed is None
         return self.exists is not False and self.values.passes(text)

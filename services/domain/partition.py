@@ -11,4 +11,9 @@ PARTITION_COUNT_DEFAULT = 8
 
 def partition_of(transaction_id: str, partition_count: int) -> int:
     """Partition number in [0, partition_count) of a transaction_id."""
-    return crc32(transaction_id.encode()) % partition_count
+    return partition_of_key(transaction_id.encode(), partition_count)
+
+
+def partition_of_key(key: bytes, partition_count: int) -> int:
+    """As partition_of, of the transaction_id's UTF-8 bytes, which are a record's key."""
+    return crc32(key) % partition_count

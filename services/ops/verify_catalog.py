@@ -18,7 +18,7 @@ SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before
 FROM customer_plan c JOIN customer u ON u.id = c.customer_id WHERE u.archived_at IS NULL
 """
 _MARKS = """
-SELECT DISTINCT coalesce(m.customer_id, r.customer_id), m.month FROM stale_draft m
+SELECT DISTINCT coalesce(m.customer_id, r.customer_id), m.month FROM stale_mark m
 LEFT JOIN customer_reference r ON r.reference = m.reference
 WHERE m.customer_id IS NOT NULL OR r.customer_id IS NOT NULL
 """
@@ -31,7 +31,7 @@ class Billing:
     spans: Mapping[UUID, Span]  # by customer_plan; of customers that are not archived
     customers: Mapping[UUID, UUID]  # customer_plan -> customer
     aggregations: Mapping[UUID, Aggregation]  # by metric, archived ones too
-    pending: frozenset[tuple[UUID, date]]  # (customer, month) with a mark in stale_draft
+    pending: frozenset[tuple[UUID, date]]  # (customer, month) with a mark in stale_mark
 
 
 async def read_billing(connection: asyncpg.Connection) -> Billing:

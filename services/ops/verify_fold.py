@@ -16,10 +16,10 @@ from services.domain.rejection import Reason
 from services.runtime.log import RATED, RAW, UNIQUE, Log, OffsetGone, Record
 from services.runtime.metric_rows import CatalogHistory
 from services.runtime.records import (
-    RatedBatch,
+    RatedHead,
     UniqueBatch,
     UnknownFormat,
-    decode_rated,
+    decode_rated_head,
     decode_unique,
 )
 
@@ -153,7 +153,7 @@ async def _segments(
                 f" {projected.next_rated}"
             )
         for record in records[: projected.next_rated - offset]:
-            rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+            rated = decode_rated_head(record.value, f"{RATED}[{partition}]@{record.offset}")
             if rated.last >= next_raw:  # else a repeat
                 segments.add(rated.last, _in_force(rated, catalogs))
                 if _counted_late(rated, record, catalogs):
@@ -168,7 +168,7 @@ async def _segments(
     return segments
 
 
-def _in_force(rated: RatedBatch, catalogs: Catalogs) -> tuple[BillableMetric, ...]:
+def _in_force(rated: RatedHead, catalogs: Catalogs) -> tuple[BillableMetric, ...]:
     known = catalogs.history.version
     if rated.catalog_version > known:
         raise CannotFold(
@@ -179,7 +179,7 @@ def _in_force(rated: RatedBatch, catalogs: Catalogs) -> tuple[BillableMetric, ..
     return catalogs.history.in_force(rated.catalog_version, catalogs.floor).metrics
 
 
-def _counted_late(rated: RatedBatch, record: Record, catalogs: Catalogs) -> bool:
+def _counted_late(rated: RatedHead, record: Record, catalogs: Catalogs) -> bool:
     """Whether a range of an older catalog came after the generation took over: a rater that slept
     through the promotion. What came before it, the replay counted under the newer catalog."""
     older = rated.catalog_version < catalogs.floor
@@ -187,7 +187,7 @@ def _counted_late(rated: RatedBatch, record: Record, catalogs: Catalogs) -> bool
     return older and since is not None and record.timestamp_ms >= since
 
 
-def _note_older(into: Folded, rated: RatedBatch, first: int) -> None:
+def _note_older(into: Folded, rated: RatedHead, first: int) -> None:
     """From `first`, the rest being a repeat; neighbours are one."""
     found = Older(rated.partition, first, rated.last, rated.catalog_version)
     if into.older:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 
 from services.projector.drafts_postgres import PostgresDrafts
 from services.projector.pricer import Pricer
@@ -11,18 +12,20 @@ from services.runtime.clock import utc_now
 from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RATED
 from services.runtime.log_kafka import KafkaLog
-from services.runtime.postgres import connect_pool
+from services.runtime.postgres import PLANNED_EACH_TIME, connect_pool
 from services.runtime.process import first_of, notify_ready, run_stage
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 # Ranges merged into one transaction when there is a backlog: the more, the fewer row updates.
 RECORDS_MAX = 200
+# Under load, from poll to poll: ranges that come together update a row once.
+PACE_S = 0.1
 
 
 async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
-    pool = await connect_pool(settings.database_url, size_max=4)
+    pool = await connect_pool(settings.database_url, size_max=4, settings=PLANNED_EACH_TIME)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     log = KafkaLog(
         settings.kafka_bootstrap_servers,
@@ -40,12 +43,12 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RATED,
         records_max=RECORDS_MAX,
         step=ProjectorStep(log, PostgresProjection(pool), pricer.wake),
+        pace_s=PACE_S,
+        ready=partial(notify_ready, settings),
     )
     try:
         await log.start()
         await worker.start()
-        await first_of(worker.wait_assigned(), stopping.wait())
-        notify_ready(settings)
         await first_of(worker.run(stopping), pricer.run())
     finally:
         await worker.stop()

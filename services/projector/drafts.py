@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.domain.period import Period
 from services.domain.plan import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class StaleDraft:
+class StaleDraft(NamedTuple):
     """One invoice to price: a period of a customer's plan. `whole_month`: the period is a whole
     calendar month, so month totals answer for it."""
 
@@ -24,8 +22,7 @@ class StaleDraft:
     whole_month: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PricedDraft:
+class PricedDraft(NamedTuple):
     """What is written back: the document is the computed part of the Invoice object, JSON."""
 
     invoice_id: UUID

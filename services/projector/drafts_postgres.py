@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,25 +17,46 @@ from services.domain.period import Period, month_start, monthly_period, next_mon
 from services.domain.plan import Plan
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
 from services.projector.live_postgres import share_live
+from services.projector.marks_postgres import Mark, take_marks
 from services.projector.quantities_postgres import read_quantities
 from services.runtime.plan_rows import PlanShelf
 
-_TAKE = """
-DELETE FROM stale_draft WHERE id IN
-    (SELECT id FROM stale_draft ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-RETURNING customer_id, reference, month
-"""
-
+# Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
+# level one probe of an index, whatever the statistics say (tests/contract/test_plans.py).
 _PLANS_OF = """
-SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before, t.month, p.credit_type_id
+SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before, t.month
 FROM (
     SELECT DISTINCT coalesce(m.customer_id, r.customer_id) AS customer_id, m.month
     FROM unnest($1::uuid[], $2::text[], $3::date[]) AS m(customer_id, reference, month)
-    LEFT JOIN customer_reference r ON r.reference = m.reference
+    LEFT JOIN LATERAL (
+        SELECT r.customer_id FROM customer_reference r WHERE r.reference = m.reference OFFSET 0
+    ) AS r ON true
 ) AS t
-JOIN customer_plan c ON c.customer_id = t.customer_id
-JOIN plan p ON p.id = c.plan_id
-JOIN customer u ON u.id = c.customer_id AND u.archived_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before FROM customer_plan c
+    WHERE c.customer_id = t.customer_id OFFSET 0
+) AS c
+CROSS JOIN LATERAL (
+    SELECT FROM customer u WHERE u.id = t.customer_id AND u.archived_at IS NULL OFFSET 0
+) AS u
+"""
+
+_LIVE = """
+SELECT i.id FROM unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
+CROSS JOIN LATERAL (
+    SELECT i.id FROM invoice i WHERE i.customer_plan_id = k.customer_plan_id
+        AND i.starts_at = k.starts_at AND i.status <> 'VOID' OFFSET 0
+) AS i
+"""
+
+# Locks in the order of the ids given.
+_LOCK = """
+SELECT i.id, i.customer_plan_id, i.starts_at, i.ends_at
+FROM unnest($1::uuid[]) AS k(id)
+CROSS JOIN LATERAL (
+    SELECT i.id, i.customer_plan_id, i.starts_at, i.ends_at FROM invoice i
+    WHERE i.id = k.id AND i.status = 'DRAFT' OFFSET 0 FOR UPDATE
+) AS i
 """
 
 _OPEN = """
@@ -48,6 +70,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::time
 ORDER BY i.customer_plan_id, i.starts_at
 ON CONFLICT (customer_plan_id, starts_at) WHERE status <> 'VOID'
 DO UPDATE SET ends_at = excluded.ends_at WHERE invoice.status = 'DRAFT'
+RETURNING id, customer_plan_id, starts_at, ends_at
 """
 
 # A plan that was ended has no drafts from its end on.
@@ -62,14 +85,6 @@ _VOID_ARCHIVED = """
 UPDATE invoice i SET status = 'VOID' FROM customer u
 WHERE i.customer_id = ANY($1::uuid[]) AND i.status = 'DRAFT' AND u.id = i.customer_id
   AND u.archived_at IS NOT NULL
-"""
-
-_LOCK = """
-SELECT i.id, i.customer_id, i.plan_id, i.starts_at, i.ends_at
-FROM invoice i JOIN unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
-  ON i.customer_plan_id = k.customer_plan_id AND i.starts_at = k.starts_at
-WHERE i.status = 'DRAFT'
-ORDER BY i.id FOR UPDATE OF i
 """
 
 # What is accepted up to as_of is in the draft: the partition that lags most says how far.
@@ -102,7 +117,7 @@ class PostgresDrafts:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
             live = await share_live(connection)
-            marks = await connection.fetch(_TAKE, count_max)
+            marks = await take_marks(connection, count_max)
             drafts = await self._lock(connection, marks) if marks else []
             yield _PostgresDraftBatch(connection, live, len(marks), drafts)
 
@@ -112,19 +127,15 @@ class PostgresDrafts:
         return int(marked.rpartition(" ")[2])
 
     async def _lock(
-        self, connection: asyncpg.Connection, marks: Sequence[asyncpg.Record]
+        self, connection: asyncpg.Connection, marks: Sequence[Mark]
     ) -> list[StaleDraft]:
         rows = await connection.fetch(
-            _PLANS_OF,
-            [mark["customer_id"] for mark in marks],
-            [mark["reference"] for mark in marks],
-            [mark["month"] for mark in marks],
+            _PLANS_OF, *(list(column) for column in zip(*marks, strict=True))
         )
-        marked = [mark["customer_id"] for mark in marks if mark["customer_id"] is not None]
-        await connection.execute(_VOID_ARCHIVED, marked)
-        await connection.execute(_CLOSE, list({row["customer_id"] for row in rows}))
+        await _close(connection, marks, rows)
+        plans = await self._plans.get(connection, {row["plan_id"] for row in rows})
         periods = {
-            (row["id"], period.start): (row, period)
+            (row["id"], period.start): _Opening(row["customer_id"], plans[row["plan_id"]], period)
             for row in rows
             if (
                 period := monthly_period(
@@ -132,31 +143,73 @@ class PostgresDrafts:
                 )
             )
         }
-        if not periods:
-            return []
-        opened = [
-            (
-                uuid4(),
-                row["customer_id"],
-                row["id"],
-                row["plan_id"],
-                row["credit_type_id"],
-                period.start,
-                period.end,
-            )
-            for row, period in periods.values()
+        return [
+            draft_of(invoice_id, opening.customer_id, opening.plan, period)
+            for place, (invoice_id, period) in (await _open(connection, periods)).items()
+            if (opening := periods.get(place)) is not None
         ]
-        await connection.execute(_OPEN, *(list(column) for column in zip(*opened, strict=True)))
-        locked = await connection.fetch(
-            _LOCK, [plan for plan, _ in periods], [start for _, start in periods]
+
+
+class _Opening(NamedTuple):
+    """A period of a customer's plan that must have its draft."""
+
+    customer_id: UUID
+    plan: Plan
+    period: Period
+
+
+_Place = tuple[UUID, datetime]  # customer plan, start of the period
+
+
+async def _close(
+    connection: asyncpg.Connection, marks: Sequence[Mark], plans: Sequence[asyncpg.Record]
+) -> None:
+    """Most batches have none of either: archiving and ending a plan mark customers."""
+    marked = [mark.customer_id for mark in marks if mark.customer_id is not None]
+    if marked:
+        await connection.execute(_VOID_ARCHIVED, marked)
+    ended = {row["customer_id"] for row in plans if row["ending_before"] is not None}
+    if ended:
+        await connection.execute(_CLOSE, list(ended))
+
+
+async def _open(
+    connection: asyncpg.Connection, periods: Mapping[_Place, _Opening]
+) -> dict[_Place, tuple[UUID, Period]]:
+    """Lock the drafts of these periods, and make those that are missing or end elsewhere.
+
+    Two pricers never deadlock: both lock what is there in order of id, and only then make, in
+    order of place, what is not there.
+    """
+    if not periods:
+        return {}
+    live = await connection.fetch(_LIVE, *(list(column) for column in zip(*periods, strict=True)))
+    rows = await connection.fetch(_LOCK, sorted(row["id"] for row in live))
+    drafts = dict(_draft(row) for row in rows)
+    opened = [
+        (
+            uuid4(),
+            opening.customer_id,
+            customer_plan_id,
+            opening.plan.id,
+            opening.plan.unit.id,
+            opening.period.start,
+            opening.period.end,
         )
-        plans = await self._plans.get(connection, {row["plan_id"] for row in locked})
-        return [_draft(row, plans) for row in locked]
+        for (customer_plan_id, start), opening in periods.items()
+        if (held := drafts.get((customer_plan_id, start))) is None or held[1] != opening.period
+    ]
+    if opened:
+        rows = await connection.fetch(
+            _OPEN, *(list(column) for column in zip(*opened, strict=True))
+        )
+        drafts.update(_draft(row) for row in rows)
+    return drafts
 
 
-def _draft(row: asyncpg.Record, plans: Mapping[UUID, Plan]) -> StaleDraft:
+def _draft(row: asyncpg.Record) -> tuple[_Place, tuple[UUID, Period]]:
     period = Period(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
-    return draft_of(row["id"], row["customer_id"], plans[row["plan_id"]], period)
+    return (row["customer_plan_id"], period.start), (row["id"], period)
 
 
 def draft_of(invoice_id: UUID, customer_id: UUID, plan: Plan, period: Period) -> StaleDraft:

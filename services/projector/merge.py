@@ -2,11 +2,14 @@
 applies anything.
 """
 
-from services.domain.aggregate import Aggregate, AggregateKey, Latest
+from decimal import Decimal
+
+from services.domain.aggregate import Latest
 from services.domain.chain import ChainBroken, Gap, Range, Repeat, Unit, link
+from services.domain.tally import Tally
 from services.projector.projection import Advance, Flush, Position
 from services.runtime.log import RATED
-from services.runtime.records import RatedAggregate, RatedBatch, instant_of, whole_rejections
+from services.runtime.records import RatedBatch, RatedTally, instant_of, whole_rejections
 
 
 def merge_range(
@@ -57,19 +60,26 @@ def _take(flush: Flush, position: Position | None, batch: RatedBatch, offset: in
         (batch.partition, batch.catalog_version, rejection) for rejection in whole_rejections(batch)
     ]
     flush.conflicts += [(batch.partition, conflict) for conflict in batch.conflicting]
-    for part in batch.aggregates:
-        key = AggregateKey(part.reference, part.metric_id, tuple(part.group), part.hour)
-        held = flush.aggregates.get(key)
-        if held is None:
-            flush.aggregates[key] = _aggregate(batch.partition, part)
-        else:
-            held.merge(_aggregate(batch.partition, part))
+    for metric in batch.metrics:
+        for part in metric.tallies:
+            key = (metric.metric_id, tuple(part.group), part.hour)
+            tally = flush.tallies.get(key)
+            if tally is None:
+                tally = flush.tallies[key] = Tally()
+            _merge(tally, batch.partition, part)
 
 
-def _aggregate(partition: int, part: RatedAggregate) -> Aggregate:
-    latest = None
-    if part.latest_at is not None:
-        assert part.latest_offset is not None
-        assert part.latest is not None
-        latest = Latest(part.latest_at, partition, part.latest_offset, part.latest)
-    return Aggregate(part.count, part.total, part.peak, latest, set(part.distinct))
+def _merge(tally: Tally, partition: int, part: RatedTally) -> None:
+    tally.add_counts(part.references, part.counts)
+    if part.totals:
+        tally.add_totals(part.references, part.totals)
+    if part.peaks:
+        tally.add_peaks(part.references, part.peaks)
+    if part.latest:
+        places = zip(part.latest_at, part.latest_offsets, part.latest, strict=True)
+        tally.add_latest(
+            part.references,
+            [Latest(at, partition, offset, Decimal(value)) for at, offset, value in places],
+        )
+    if part.distinct:
+        tally.add_distinct(part.references, part.distinct)

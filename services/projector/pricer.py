@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 
 # Marks a transaction: enough to spread its cost, few enough to hold locks for moments only.
 MARKS_MAX = 2_000
+# Pricing begins at once when there was nothing to do; after a pass it rests for twice as long as
+# the pass took, so that it never has more than a third of a core from those who count. Bounded: a
+# read of invoices waits a second for its drafts (services/api/stale.py).
+REST_FACTOR = 2.0
+REST_S_MAX = 0.5
 # Marks made by the API are found this soon; flushes wake the pricing themselves.
 IDLE_WAIT_S = 0.1
 # New months and plans that start in the future are looked for this often.
@@ -30,6 +35,11 @@ def price(draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]) 
     """The document of one draft. `quantities`: invoice id -> billable metric id -> value."""
     priced = price_invoice(draft.plan, quantities.get(draft.invoice_id, {}))
     return PricedDraft(draft.invoice_id, render(draft.plan, priced, draft.period))
+
+
+def rest_after(pass_s: float) -> float:
+    """How long to leave the machine to others after a pass that took so long, in seconds."""
+    return min(REST_FACTOR * pass_s, REST_S_MAX)
 
 
 class Pricer:
@@ -53,8 +63,11 @@ class Pricer:
                 await self._drafts.open_periods(self._now())
                 opened_at = loop.time()
             self._woken.clear()
+            began = loop.time()
             if await self.price_stale() == 0:
                 await self._idle()
+            else:
+                await asyncio.sleep(rest_after(loop.time() - began))
 
     async def price_stale(self) -> int:
         """Price one batch; returns how many marks it took."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.domain.aggregate import Aggregate, AggregateKey
+from services.domain.tally import Tallies, aggregates_of
 from services.runtime.records import RatedConflict, RatedRejection
 
 
@@ -44,6 +45,14 @@ class Flush:
     """(partition, catalog version, rejection)"""
     conflicts: list[tuple[int, RatedConflict]] = field(default_factory=list)
     """(partition, conflict)"""
+    tallies: Tallies = field(default_factory=dict)
+    """What was merged so far; `settle` moves it into `aggregates`."""
+
+    def settle(self) -> None:
+        """Call once, when everything is merged."""
+        assert not self.aggregates, "a flush is settled once"
+        self.aggregates = aggregates_of(self.tallies)
+        self.tallies = {}
 
 
 class PositionMoved(Exception):

@@ -65,6 +65,7 @@ class ProjectorStep:
                 self._merge_partition(flush, partition, batch)
             except ChainBroken as gap:
                 broken.append(gap)
+        flush.settle()
         return flush, broken
 
     def _merge_partition(self, flush: Flush, partition: int, records: Sequence[Record]) -> None:

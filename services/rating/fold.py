@@ -3,20 +3,28 @@
 Reads no log, no clock and no database: a record, the part of it that is wanted, and a catalog.
 """
 
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import compress
+from uuid import UUID
+
 import msgspec
 
-from services.domain.aggregate import Aggregate, AggregateKey
 from services.domain.catalog import Catalog
 from services.domain.chain import Range
+from services.domain.number import Number
 from services.domain.rating import Rated, rate
 from services.domain.rejection import Rejection
+from services.domain.tally import Tallies, Tally
 from services.runtime.log import UNIQUE, Record
 from services.runtime.records import (
-    FORMAT_VERSION,
-    RatedAggregate,
+    INTEGER_MAX,
+    RATED_FORMAT,
     RatedBatch,
     RatedConflict,
+    RatedMetric,
     RatedRejection,
+    RatedTally,
     UniqueEvents,
     decode_unique,
 )
@@ -28,15 +36,25 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
     `batch` is `record` decoded. `fresh` lies within its range: what was folded before, or is not
     wanted, is left out exactly. One input has one result, whoever folds it.
     """
+    tallies: Tallies = {}
+    rated = rated_into(tallies, record, batch, fresh, catalog)
+    return msgspec.structs.replace(rated, metrics=_metrics(tallies))
+
+
+def rated_into(
+    tallies: Tallies, record: Record, batch: UniqueEvents, fresh: Range, catalog: Catalog
+) -> RatedBatch:
+    """As rated_batch, but what the metrics count is added to `tallies`, and is not in what is
+    returned."""
     assert batch.first <= fresh.first, f"{fresh} begins before the record's {batch.first}"
     assert fresh.last <= batch.last, f"{fresh} ends after the record's {batch.last}"
     wanted = range(fresh.first - batch.first, fresh.last - batch.first + 1)
-    events = [
-        (batch.first + offset, event)
-        for offset, event in zip(batch.offsets, batch.events, strict=True)
-        if offset in wanted
-    ]
-    rated = rate(batch.partition, events, catalog)
+    assert len(batch.offsets) == len(batch.events)
+    offsets, events = [batch.first + offset for offset in batch.offsets], batch.events
+    if fresh.size < batch.last - batch.first + 1:
+        inside = [offset in wanted for offset in batch.offsets]
+        offsets, events = list(compress(offsets, inside)), list(compress(events, inside))
+    rated = rate(batch.partition, offsets, events, catalog, tallies)
     assert rated.counted + rated.rejected == len(events)
     malformed = [rejection for rejection in batch.rejected if rejection.offset in wanted]
     rejections = [
@@ -63,7 +81,7 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
         if conflict.offset in wanted
     ]
     return RatedBatch(
-        format=FORMAT_VERSION,
+        format=RATED_FORMAT,
         partition=batch.partition,
         first=fresh.first,
         last=fresh.last,
@@ -75,7 +93,7 @@ def rated_batch(record: Record, batch: UniqueEvents, fresh: Range, catalog: Cata
         conflicts=len(conflicting),
         rejected=rated.rejected + len(malformed),
         unmatched=rated.unmatched,
-        aggregates=[_wire(key, aggregate) for key, aggregate in rated.aggregates.items()],
+        metrics=[],
         rejections=rejections,
         conflicting=conflicting,
     )
@@ -112,18 +130,39 @@ def _refused(batch: UniqueEvents, rated: Rated, record: Record) -> list[RatedRej
     ]
 
 
-def _wire(key: AggregateKey, aggregate: Aggregate) -> RatedAggregate:
-    latest = aggregate.latest
-    return RatedAggregate(
-        reference=key.reference,
-        metric_id=key.metric_id,
-        group=list(key.group),
-        hour=key.hour,
-        count=aggregate.count,
-        total=aggregate.total,
-        peak=aggregate.peak,
-        latest_at=None if latest is None else latest.occurred_at,
-        latest_offset=None if latest is None else latest.offset,
-        latest=None if latest is None else latest.value,
-        distinct=sorted(aggregate.distinct),
+def _metrics(tallies: Tallies) -> list[RatedMetric]:
+    parts: dict[UUID, list[RatedTally]] = {}
+    for (metric_id, group, hour), tally in tallies.items():
+        parts.setdefault(metric_id, []).append(_wire(group, hour, tally))
+    return [RatedMetric(metric_id, own) for metric_id, own in parts.items()]
+
+
+def _wire(group: Sequence[str | None], hour: int, tally: Tally) -> RatedTally:
+    """A metric fills the same columns for each reference."""
+    latest = [tally.latest[reference] for reference in tally.counts] if tally.latest else []
+    return RatedTally(
+        group=list(group),
+        hour=hour,
+        references=list(tally.counts),
+        counts=list(tally.counts.values()),
+        totals=_numbers(tally, tally.totals),
+        peaks=_numbers(tally, tally.peaks),
+        latest_at=[value.occurred_at for value in latest],
+        latest_offsets=[value.offset for value in latest],
+        latest=[value.value for value in latest],
+        distinct=[sorted(tally.distinct[reference]) for reference in tally.counts]
+        if tally.distinct
+        else [],
     )
+
+
+def _numbers(tally: Tally, column: Mapping[str, Number]) -> list[Number]:
+    if not column:
+        return []
+    numbers = [column[reference] for reference in tally.counts]
+    return [
+        number
+        if type(number) is Decimal or -INTEGER_MAX < number < INTEGER_MAX
+        else Decimal(number)
+        for number in numbers
+    ]

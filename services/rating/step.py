@@ -26,12 +26,13 @@ class RangeTooLarge(Exception):
 
     def __init__(self, record: RecordTooLarge, rated: RatedBatch) -> None:
         """`rated`: what could not be written."""
-        metrics = {part.metric_id for part in rated.aggregates}
+        metrics = {metric.metric_id for metric in rated.metrics}
+        aggregates = sum(len(t.references) for metric in rated.metrics for t in metric.tallies)
         metrics |= {refused.metric_id for refused in rated.rejections if refused.metric_id}
         super().__init__(
             f"{record}. It is raw offsets {rated.first} to {rated.last}, which {len(metrics)}"
             f" metrics of catalog version {rated.catalog_version} turn into"
-            f" {len(rated.aggregates)} aggregates and {len(rated.rejections)} rejections. Nothing"
+            f" {aggregates} aggregates and {len(rated.rejections)} rejections. Nothing"
             f" of partition {record.partition} is rated from there on, and nothing is lost: archive"
             " metrics that count these events, those first whose group keys or UNIQUE values hardly"
             " repeat, and restart rating; or, if the topic takes less than schemas/topics.toml"

@@ -13,11 +13,12 @@ from services.projector.merge import merge_range
 from services.projector.projection import Flush, Position, PositionMoved, Projection
 from services.replay.ranges import Ranges
 from services.runtime.log import RATED, Log, OffsetGone, Record
-from services.runtime.records import decode_rated
+from services.runtime.records import decode_rated_head
 
-# Ranges merged into one transaction, and aggregates after which it is written anyway.
-RANGES_MAX = 200
-AGGREGATES_MAX = 20_000
+# A transaction ends after so many raw offsets, about a second's work, which a killed replay does
+# again; and after so many rows, which bounds its memory.
+OFFSETS_MAX = 200_000
+ROWS_MAX = 50_000
 
 Progress = Callable[[int, int], None]
 """Called after every transaction: (partition, next raw offset)."""
@@ -75,7 +76,7 @@ class Build:
         offset = self._looked_to.get(partition, position.next_rated)
         while records := await self._log.read(RATED, partition, offset):
             for record in records:
-                rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+                rated = decode_rated_head(record.value, f"{RATED}[{partition}]@{record.offset}")
                 if rated.last >= position.next_raw and rated.catalog_version < version:
                     last = self._last_older.get(partition, rated.last)
                     self._last_older[partition] = max(last, rated.last)
@@ -98,19 +99,17 @@ class Build:
         """One transaction; returns where the generation stands after it."""
         offset = 0 if position is None else position.next_rated
         next_raw = None if position is None else position.next_raw
-        flush, ranges = Flush(), 0
+        flush = Flush()
         # The live position follows a range that was no repeat, so a flush is never left empty.
-        while offset < limit.next_rated and (ranges < RANGES_MAX or not flush.advances):
+        while offset < limit.next_rated and not _is_full(flush):
             for record in await self._read(partition, offset, limit):
                 offset = record.offset + 1
-                ranges += 1
-                rated = decode_rated(record.value, f"{RATED}[{partition}]@{record.offset}")
+                rated = decode_rated_head(record.value, f"{RATED}[{partition}]@{record.offset}")
                 if next_raw is not None and rated.last < next_raw:
                     continue  # a repeat: counting it again would be in vain
-                again = await self._ranges.again(rated)
+                again = await self._ranges.again(rated, flush.tallies)
                 next_raw = merge_range(flush, position, next_raw, again, record.offset)
-            if len(flush.aggregates) >= AGGREGATES_MAX:
-                break
+        flush.settle()
         try:
             await self._projection.apply(flush)
         except PositionMoved:
@@ -126,3 +125,11 @@ class Build:
         if not records:
             raise ChainBroken(RATED, partition, limit.next_rated, offset, unit=Unit.OFFSET)
         return [record for record in records if record.offset < limit.next_rated]
+
+
+def _is_full(flush: Flush) -> bool:
+    """Whether a flush of one partition is to be written."""
+    offsets = sum(advance.next_raw - advance.first_raw for advance in flush.advances.values())
+    rows = len(flush.rejections) + len(flush.conflicts)
+    rows += sum(len(tally.counts) for tally in flush.tallies.values())
+    return offsets >= OFFSETS_MAX or rows >= ROWS_MAX

@@ -28,7 +28,7 @@ FROM projection_position WHERE generation = $1
 # (customer, month) whose live drafts are about to be priced: their stored documents are old.
 _PENDING = """
 SELECT DISTINCT coalesce(m.customer_id, r.customer_id) AS customer_id, m.month
-FROM stale_draft m LEFT JOIN customer_reference r ON r.reference = m.reference
+FROM stale_mark m LEFT JOIN customer_reference r ON r.reference = m.reference
 WHERE m.customer_id IS NOT NULL OR r.customer_id IS NOT NULL
 """
 _PAIRS = """

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from services.domain.catalog import Catalog
 from services.domain.chain import ChainBroken, Range, Unit
-from services.rating.fold import rated_batch
+from services.domain.tally import Tallies
+from services.rating.fold import rated_into
 from services.replay.generations import Generation
 from services.runtime.log import UNIQUE, Log, OffsetGone, Record
 from services.runtime.metric_rows import CatalogHistory
-from services.runtime.records import RatedBatch, decode_unique_events
+from services.runtime.records import RatedBatch, RatedHead, decode_unique_events
 
 ReadHistory = Callable[[], Awaitable[CatalogHistory]]
 
@@ -27,7 +28,7 @@ class Catalogs:
         self._read = read
         self._history: CatalogHistory | None = None
 
-    async def for_range(self, rated: RatedBatch) -> Catalog:
+    async def for_range(self, rated: RatedHead) -> Catalog:
         """In force for a range of usage.rated; the history is read again when it is too old."""
         history = self._history
         if history is None or history.version < max(rated.catalog_version, self._floor):
@@ -38,9 +39,9 @@ class Catalogs:
 class Ranges(Protocol):
     """Where a replay takes its ranges from."""
 
-    async def again(self, rated: RatedBatch) -> RatedBatch:
-        """The range of a record of usage.rated, counted again; raises ChainBroken when the log no
-        longer reaches back to it."""
+    async def again(self, rated: RatedHead, into: Tallies) -> RatedBatch:
+        """The range of a record of usage.rated, counted again: `into` takes what metrics count, the
+        record returned has the rest. Raises ChainBroken when the log no longer reaches back."""
         ...
 
 
@@ -51,7 +52,7 @@ class UniqueRanges:
         self._source = Reader(log, UNIQUE)
         self._catalogs = catalogs
 
-    async def again(self, rated: RatedBatch) -> RatedBatch:
+    async def again(self, rated: RatedHead, into: Tallies) -> RatedBatch:
         """See Ranges."""
         record = await self._source.at(rated.partition, rated.source_offset)
         place = f"{UNIQUE}[{rated.partition}]@{record.offset}"
@@ -59,7 +60,7 @@ class UniqueRanges:
         if batch.first > rated.first or batch.last < rated.last:
             raise ChainBroken(UNIQUE, rated.partition, rated.first, batch.first)
         catalog = await self._catalogs.for_range(rated)
-        return rated_batch(record, batch, Range(rated.first, rated.last), catalog)
+        return rated_into(into, record, batch, Range(rated.first, rated.last), catalog)
 
 
 class Reader:

@@ -5,11 +5,18 @@ never the live one, and believes nothing of usage.unique.
 from services.dedup.index import SeenIndex
 from services.dedup.judge import RangeJudge, Restore, ranges_of
 from services.domain.chain import Range
-from services.rating.fold import rated_batch
+from services.domain.tally import Tallies
+from services.rating.fold import rated_into
 from services.replay.generations import GenerationError
 from services.replay.ranges import Catalogs, Reader
 from services.runtime.log import RATED, RAW, Log, Record
-from services.runtime.records import RatedBatch, decode_rated, decode_unique_events, encode
+from services.runtime.records import (
+    RatedBatch,
+    RatedHead,
+    decode_rated_head,
+    decode_unique_events,
+    encode,
+)
 
 # Raw records read at a time when the index is rebuilt.
 REBUILD_RECORDS = 1_000
@@ -35,7 +42,7 @@ class RawRanges:
         self._judges: dict[int, RangeJudge] = {}
         self._next: dict[int, int] = {}  # partition -> the first raw offset not judged yet
 
-    async def again(self, rated: RatedBatch) -> RatedBatch:
+    async def again(self, rated: RatedHead, into: Tallies) -> RatedBatch:
         """See Ranges."""
         partition = rated.partition
         self._next[partition] = rated.first
@@ -50,7 +57,7 @@ class RawRanges:
         catalog = await self._catalogs.for_range(rated)
         # What is read of the record are its bytes and the offset it has in usage.unique.
         record = Record(partition, rated.source_offset, 0, None, judged)
-        return rated_batch(record, batch, Range(rated.first, rated.last), catalog)
+        return rated_into(into, record, batch, Range(rated.first, rated.last), catalog)
 
     async def _records(self, partition: int, wanted: Range) -> list[Record]:
         offsets = range(wanted.first, wanted.last + 1)
@@ -59,7 +66,7 @@ class RawRanges:
     async def _chain_start(self, partition: int) -> int:
         """The raw offset of the first range that was ever counted."""
         record = await Reader(self._log, RATED).at(partition, 0)
-        return decode_rated(record.value, f"{RATED}[{partition}]@0").first
+        return decode_rated_head(record.value, f"{RATED}[{partition}]@0").first
 
     def _judge(self, partition: int, chain_start: int, restore: Restore) -> RangeJudge:
         return RangeJudge(

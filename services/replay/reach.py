@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from services.replay.generations import GenerationError, Source
 from services.runtime.log import RATED, RAW, UNIQUE, Log
-from services.runtime.records import decode_rated
+from services.runtime.records import decode_rated_head
 
 
 async def check_reach(log: Log, source: Source, partitions: Iterable[int]) -> None:
@@ -27,7 +27,7 @@ async def check_reach(log: Log, source: Source, partitions: Iterable[int]) -> No
 async def _check_raw(log: Log, partition: int) -> None:
     start, _ = await log.bounds(RAW, partition)
     [first, *_] = await log.read(RATED, partition, 0)
-    begun = decode_rated(first.value, f"{RATED}[{partition}]@0").first
+    begun = decode_rated_head(first.value, f"{RATED}[{partition}]@0").first
     if start > begun:
         raise GenerationError(
             f"{RAW}[{partition}] begins at offset {start}, counting began at {begun}: retention"

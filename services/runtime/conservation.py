@@ -22,7 +22,7 @@ from services.domain.conservation import (
 )
 from services.runtime.ends import StageEnds, stage_ends
 from services.runtime.log import RATED, RAW, UNIQUE, Log
-from services.runtime.records import decode_rated, decode_unique
+from services.runtime.records import decode_rated_head, decode_unique
 
 _POSITIONS = """
 SELECT partition, first_raw_offset AS first_raw, next_raw_offset AS next_raw,
@@ -109,7 +109,7 @@ async def read_ends(log: Log, partition: int, projected: Projected | None) -> En
         judged=None if ends.unique is None else ends.unique.last + 1,
         rated=None if ends.rated is None else ends.rated.last + 1,
         unique_first=None if unique_first is None else decode_unique(unique_first, UNIQUE).first,
-        rated_first=None if rated_first is None else decode_rated(rated_first, RATED).first,
+        rated_first=None if rated_first is None else decode_rated_head(rated_first, RATED).first,
         raw_is_the_same=await _same(log, partition, ends),
         applied=applied,
     )
@@ -129,7 +129,7 @@ async def _applied(log: Log, partition: int, projected: Projected | None) -> int
     if not start <= offset < end:
         return None
     record = (await log.read(RATED, partition, offset))[0]
-    return decode_rated(record.value, f"{RATED}[{partition}]@{offset}").last + 1
+    return decode_rated_head(record.value, f"{RATED}[{partition}]@{offset}").last + 1
 
 
 async def _same(log: Log, partition: int, ends: StageEnds) -> bool | None:

@@ -53,6 +53,12 @@ class Consumer(Protocol):
         errors of the adapter end the process."""
         ...
 
+    def behind(self) -> bool:
+        """Whether the log held more than the last poll brought, so that the next one need not
+        wait for anything. When it did not, nothing is read ahead: what comes until the next poll
+        comes with it, in one piece."""
+        ...
+
     def seek(self, partition: int, offset: int) -> None:
         """Read on from `offset`; nothing when the partition is not held."""
         ...

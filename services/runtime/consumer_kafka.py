@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
@@ -19,8 +20,7 @@ from services.runtime.log_kafka import FETCH_BYTES, as_record
 
 logger = logging.getLogger(__name__)
 
-# Long enough to batch under load, short enough that a lone event is not kept waiting; getmany
-# returns as soon as anything is there.
+# Of a poll that finds nothing; it returns as soon as anything is there.
 POLL_WAIT_MS = 500
 # A partition of a worker that was paused longer than this goes to another worker.
 SESSION_TIMEOUT_MS = 10_000
@@ -37,6 +37,12 @@ class KafkaConsumer:
     ) -> None:
         """`instance_id`: of a static member of the group (TOLLGATE_INSTANCE_ID), or None."""
         self._topic = topic
+        self._behind = False
+        # Given no records until they are assigned again.
+        self._halted: set[int] = set()
+        # Paused from one poll to the next. aiokafka would fetch ahead as soon as a poll has emptied
+        # its buffer: the little that had come by then, and the next poll would bring no more.
+        self._resting: set[TopicPartition] = set()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
@@ -53,7 +59,7 @@ class KafkaConsumer:
 
     async def start(self, assignee: Assignee) -> None:
         """See Consumer; raises KafkaError when no broker answers."""
-        self._consumer.subscribe([self._topic], listener=_Listener(assignee))
+        self._consumer.subscribe([self._topic], listener=_Listener(assignee, self._halted))
         await self._consumer.start()
 
     async def stop(self) -> None:
@@ -62,6 +68,7 @@ class KafkaConsumer:
 
     async def poll(self, records_max: int) -> Mapping[int, Sequence[Record]]:
         """See Consumer."""
+        self._fetch()
         try:
             fetched = await self._consumer.getmany(timeout_ms=POLL_WAIT_MS, max_records=records_max)
         except NoOffsetForPartitionError:
@@ -72,11 +79,40 @@ class KafkaConsumer:
         except OffsetOutOfRangeError as error:
             gone = {place.partition: offset for place, offset in error.args[0].items()}
             raise OffsetsGone(self._topic, gone) from error
+        if fetched:
+            self._behind = self._left_over(fetched, records_max)
+            if not self._behind:
+                self._rest()
         return {
             place.partition: [as_record(record) for record in records]
             for place, records in fetched.items()
             if records
         }
+
+    def _left_over(self, fetched: Mapping[TopicPartition, Sequence[Any]], records_max: int) -> bool:
+        held = self._consumer.assignment()
+        return sum(map(len, fetched.values())) >= records_max or any(
+            records[-1].offset + 1 < (self._consumer.highwater(place) or 0)
+            for place, records in fetched.items()
+            if records and place in held
+        )
+
+    def _rest(self) -> None:
+        for place in self._consumer.assignment():
+            if place.partition not in self._halted:
+                self._consumer.pause(place)
+                self._resting.add(place)
+
+    def _fetch(self) -> None:
+        for place in self._resting:
+            if place.partition not in self._halted:
+                with suppress(IllegalStateError):
+                    self._consumer.resume(place)
+        self._resting.clear()
+
+    def behind(self) -> bool:
+        """See Consumer."""
+        return self._behind
 
     def seek(self, partition: int, offset: int) -> None:
         """See Consumer."""
@@ -87,6 +123,7 @@ class KafkaConsumer:
         """See Consumer. aiokafka fetches nothing from a broker while any partition there, paused
         or not, has no position; so a partition that never had one is given one."""
         place = TopicPartition(self._topic, partition)
+        self._halted.add(partition)
         with suppress(IllegalStateError):
             self._consumer.seek(place, 0)
             self._consumer.pause(place)
@@ -108,11 +145,13 @@ class KafkaConsumer:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Passes on what the group gives and takes."""
 
-    def __init__(self, assignee: Assignee) -> None:
+    def __init__(self, assignee: Assignee, halted: set[int]) -> None:
         self._assignee = assignee
+        self._halted = halted
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
         await self._assignee.revoked(sorted(place.partition for place in revoked))
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        self._halted.clear()
         await self._assignee.assigned(sorted(place.partition for place in assigned))

@@ -61,6 +61,13 @@ class MemoryConsumer:
             raise OffsetsGone(self.topic, gone)
         return fetched
 
+    def behind(self) -> bool:
+        """See Consumer."""
+        return any(
+            position < len(self._log.partitions[self.topic, partition])
+            for partition, position in self._reading()
+        )
+
     def _reading(self) -> list[tuple[int, int]]:
         return [
             (partition, self.positions[partition])

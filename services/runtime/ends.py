@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.domain.chain import ChainBroken, Unit
 from services.runtime.log import RATED, RAW, UNIQUE, Log
-from services.runtime.records import RatedBatch, UniqueBatch, decode_rated, decode_unique
+from services.runtime.records import RatedHead, UniqueBatch, decode_rated_head, decode_unique
 
 # A paused worker writes again no more than it had polled at once, which is some tens of ranges.
 _TAIL_RECORDS = 50
@@ -50,12 +50,12 @@ async def furthest_unique(log: Log, partition: int) -> Judged | None:
     return Judged(furthest, max(batch.ingested_to_ms for batch in batches))
 
 
-async def last_rated(log: Log, partition: int) -> RatedBatch | None:
+async def last_rated(log: Log, partition: int) -> RatedHead | None:
     """The last range that rating wrote, None before its first."""
     last = await log.last(RATED, partition)
     if last is None:
         return None
-    return decode_rated(last.value, f"{RATED}[{partition}]@{last.offset}")
+    return decode_rated_head(last.value, f"{RATED}[{partition}]@{last.offset}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class StageEnds:
     raw_start: int  # raw offset, inclusive
     raw_end: int  # raw offset, exclusive
     unique: UniqueBatch | None  # the last range that dedup wrote
-    rated: RatedBatch | None  # the last range that rating wrote
+    rated: RatedHead | None  # the last range that rating wrote
 
 
 async def stage_ends(log: Log, partition: int) -> StageEnds:

@@ -4,6 +4,7 @@ records that others wrote. Knows the limits of one event; never the rules of a r
 `decode_events` is the hot path (one C call for a request); the other functions name faults.
 """
 
+from collections.abc import Sequence
 from datetime import MAXYEAR, UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -30,6 +31,12 @@ class WireEvent(msgspec.Struct, frozen=True, gc=False):
     properties: Annotated[dict[str, Any], msgspec.Meta(max_length=PROPERTIES_MAX)] = {}
 
 
+class TextEvent(WireEvent, frozen=True, gc=False):
+    """One all of whose properties are text: nothing in it needs a second look."""
+
+    properties: Annotated[dict[str, str], msgspec.Meta(max_length=PROPERTIES_MAX)] = {}
+
+
 class Fault(msgspec.Struct, frozen=True):
     """What is wrong with one field of one event."""
 
@@ -39,10 +46,13 @@ class Fault(msgspec.Struct, frozen=True):
 
 _EVENT = msgspec.json.Decoder(WireEvent, float_hook=Decimal)
 _EVENTS = msgspec.json.Decoder(list[WireEvent], float_hook=Decimal)
+_TEXT_EVENTS = msgspec.json.Decoder(list[TextEvent])
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 # Everything that decoding foreign bytes can raise.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+
+_ESCAPE = ord("\\")
 
 # The name of a property in a message is cut after this.
 SHOWN_LENGTH_MAX = 80
@@ -51,9 +61,14 @@ SHOWN_LENGTH_MAX = 80
 _PLAIN_TEXT = (str, bool, type(None))
 
 
-def decode_events(body: bytes) -> list[WireEvent]:
-    """All events of a request body; raises one of DECODE_ERRORS at the first fault."""
-    return _EVENTS.decode(body)
+def decode_events(body: bytes) -> Sequence[WireEvent]:
+    """All events of a request body; raises one of DECODE_ERRORS at the first fault. TextEvents
+    when all are such; the attempt ends at the first property that is not text, so it costs those
+    who send numbers next to nothing."""
+    try:
+        return _TEXT_EVENTS.decode(body)
+    except DECODE_ERRORS:
+        return _EVENTS.decode(body)
 
 
 def decode_event(raw: bytes | msgspec.Raw) -> WireEvent:
@@ -67,6 +82,11 @@ def encode_event(event: WireEvent) -> bytes:
     if event.timestamp.tzinfo is not UTC:
         event = msgspec.structs.replace(event, timestamp=event.timestamp.astimezone(UTC))
     return _ENCODER.encode(event)
+
+
+def encode_events(events: Sequence[WireEvent]) -> list[bytes]:
+    """As encode_event, of events all of whose timestamps are in UTC."""
+    return list(map(_ENCODER.encode, events))
 
 
 def property_fault(properties: dict[str, Any]) -> Fault | None:
@@ -126,6 +146,20 @@ def check_event(raw: bytes) -> WireEvent | Fault:
     except DECODE_ERRORS as error:
         return decoding_fault(error)
     return property_fault(event.properties) or text_fault(raw, event) or time_fault(event) or event
+
+
+def checked_event(raw: bytes) -> WireEvent | Fault:
+    """What `check_event` says, sooner for the usual event: in ASCII, without an escape, with a time
+    in UTC that is not of the last year."""
+    try:
+        event = _EVENT.decode(raw)
+    except DECODE_ERRORS as error:
+        return decoding_fault(error)
+    time = event.timestamp
+    # To look for a number among bytes is ten times as fast as to look for bytes.
+    if _ESCAPE in raw or not raw.isascii() or time.tzinfo is not UTC or time.year == MAXYEAR:
+        return check_event(raw)
+    return property_fault(event.properties) or event
 
 
 def decoding_fault(error: Exception) -> Fault:

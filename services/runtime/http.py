@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
+from services.runtime.at_once import within
 from services.runtime.json import encode_json
 
 Scope = MutableMapping[str, Any]
@@ -84,8 +85,7 @@ async def read_body(
     and after inflating), 408 when it does not come within BODY_WAIT_S_MAX, 400 for broken gzip,
     415 for another encoding. `take` is told of the bytes of each piece before it is kept."""
     try:
-        async with asyncio.timeout(BODY_WAIT_S_MAX):
-            body = await _received(scope, receive, bytes_max, take)
+        body = await within(BODY_WAIT_S_MAX, _received(scope, receive, bytes_max, take))
     except TimeoutError as error:
         message = f"the body did not come within {BODY_WAIT_S_MAX:.0f} s; send the request again"
         raise HttpError(408, message) from error

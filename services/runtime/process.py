@@ -6,6 +6,7 @@ and it resumes from its own output. Nothing here retries.
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -78,7 +79,13 @@ def start_logging(name: str, level: str) -> None:
 
 
 def notify_ready(settings: Settings) -> None:
-    """Tell the supervisor that this process is ready (sd_notify: READY=1); no-op without one."""
+    """Tell the supervisor that this process is ready (sd_notify: READY=1); no-op without one.
+
+    What is there by now, modules above all, stays. So it is taken out of the collector's sight: a
+    full collection would look at all of it, with nothing else going on for some 20 ms.
+    """
+    gc.collect()
+    gc.freeze()
     if settings.notify_socket is None:
         return
     address = settings.notify_socket

@@ -12,7 +12,10 @@ import msgspec
 
 from services.runtime.events import DECODE_ERRORS, WireEvent
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # of usage.unique
+# Format 1 had an array of eleven fields for each aggregate; it is still read.
+RATED_FORMAT = 2
+INTEGER_MAX = 2**53  # exclusive; what a reader with floats takes exactly
 
 
 class RejectedRecord(msgspec.Struct, frozen=True):
@@ -57,20 +60,30 @@ class UniqueEvents(UniqueBatch, frozen=True, rename={"first": "from", "last": "t
     events: list[WireEvent]  # type: ignore[assignment]  # the parsed form of the same JSON
 
 
-class RatedAggregate(msgspec.Struct, frozen=True, array_like=True):
-    """One partial aggregate. Numbers are text: exact, whatever reads them."""
+class RatedTally(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The aggregates of one metric, group and hour, as columns: one cell for each reference. A
+    column that the metric does not use is empty.
 
-    reference: str
-    metric_id: UUID
+    A whole number below 2^53 is a JSON integer, which every reader takes exactly; any other number
+    is text."""
+
     group: list[str | None]
     hour: int  # hours since 1970-01-01T00:00Z
-    count: int
-    total: Decimal
-    peak: Decimal | None
-    latest_at: datetime | None
-    latest_offset: int | None  # raw offset, absolute
-    latest: Decimal | None
-    distinct: list[str]
+    references: list[str]
+    counts: list[int]
+    totals: list[int | Decimal]
+    peaks: list[int | Decimal]
+    latest_at: list[datetime]
+    latest_offsets: list[int]  # raw offsets, absolute
+    latest: list[int | Decimal]
+    distinct: list[list[str]]
+
+
+class RatedMetric(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one metric counted."""
+
+    metric_id: UUID
+    tallies: list[RatedTally]
 
 
 class RatedRejection(msgspec.Struct, frozen=True):
@@ -95,8 +108,9 @@ class RatedConflict(msgspec.Struct, frozen=True):
     ingested_at_ms: int
 
 
-class RatedBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
-    """The aggregates of one range. counted + duplicates + rejected = to - from + 1."""
+class RatedHead(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
+    """A record of usage.rated without what was counted and refused: which range it is, and the
+    fates of its offsets. counted + duplicates + rejected = to - from + 1."""
 
     format: int
     partition: int
@@ -110,7 +124,36 @@ class RatedBatch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "
     conflicts: int  # how many `conflicting` has
     rejected: int
     unmatched: int
-    aggregates: list[RatedAggregate]
+
+
+class RatedBatch(RatedHead, frozen=True, rename={"first": "from", "last": "to"}):
+    """The aggregates of one range, and the events that were refused or in conflict."""
+
+    metrics: list[RatedMetric]
+    rejections: list[RatedRejection]
+    conflicting: list[RatedConflict]
+
+
+class RatedAggregate1(msgspec.Struct, frozen=True, array_like=True):
+    """One aggregate of format 1, its numbers text. Only read."""
+
+    reference: str
+    metric_id: UUID
+    group: list[str | None]
+    hour: int
+    count: int
+    total: Decimal
+    peak: Decimal | None
+    latest_at: datetime | None
+    latest_offset: int | None
+    latest: Decimal | None
+    distinct: list[str]
+
+
+class RatedBatch1(RatedHead, frozen=True, rename={"first": "from", "last": "to"}):
+    """A record of format 1. Only read."""
+
+    aggregates: list[RatedAggregate1]
     rejections: list[RatedRejection]
     conflicting: list[RatedConflict]
 
@@ -129,6 +172,8 @@ _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _UNIQUE = msgspec.json.Decoder(UniqueBatch)
 _EVENTS_OF = msgspec.json.Decoder(UniqueEvents, float_hook=Decimal)
 _RATED = msgspec.json.Decoder(RatedBatch)
+_RATED_1 = msgspec.json.Decoder(RatedBatch1)
+_RATED_HEAD = msgspec.json.Decoder(RatedHead)
 
 
 class UnknownFormat(Exception):
@@ -159,12 +204,68 @@ def decode_unique_events(value: bytes | None, place: str) -> UniqueEvents:
 
 
 def decode_rated(value: bytes | None, place: str) -> RatedBatch:
-    """Read a usage.rated record; `place` (topic, partition, offset) goes into UnknownFormat."""
+    """Read a usage.rated record of any format there ever was; `place` (topic, partition, offset)
+    goes into UnknownFormat."""
+    content = value or b""
     try:
-        batch = _RATED.decode(value or b"")
+        try:
+            batch = _RATED.decode(content)
+        except msgspec.ValidationError:
+            if _RATED_HEAD.decode(content).format != 1:
+                raise
+            return _as_today(_RATED_1.decode(content))
     except DECODE_ERRORS as error:
         raise UnknownFormat(f"{place} is not a record of rating: {error}") from error
+    if batch.format != RATED_FORMAT:
+        raise _newer(batch, place)
     return batch
+
+
+def decode_rated_head(value: bytes | None, place: str) -> RatedHead:
+    """As decode_rated, for those who ask about ranges only: the rest is not looked at."""
+    try:
+        head = _RATED_HEAD.decode(value or b"")
+    except DECODE_ERRORS as error:
+        raise UnknownFormat(f"{place} is not a record of rating: {error}") from error
+    if head.format not in {1, RATED_FORMAT}:
+        raise _newer(head, place)
+    return head
+
+
+def _newer(head: RatedHead, place: str) -> UnknownFormat:
+    return UnknownFormat(
+        f"{place} is not a record of rating: it has format {head.format}, and formats 1 to"
+        f" {RATED_FORMAT} are known"
+    )
+
+
+def _as_today(old: RatedBatch1) -> RatedBatch:
+    """A record of format 1. It does not say how a metric aggregates, and need not: whatever part of
+    an aggregate it has is merged."""
+    tallies: dict[UUID, list[RatedTally]] = {}
+    for part in old.aggregates:
+        tallies.setdefault(part.metric_id, []).append(_tally(part))
+    return RatedBatch(
+        **{name: getattr(old, name) for name in RatedHead.__struct_fields__},
+        metrics=[RatedMetric(metric_id, own) for metric_id, own in tallies.items()],
+        rejections=old.rejections,
+        conflicting=old.conflicting,
+    )
+
+
+def _tally(part: RatedAggregate1) -> RatedTally:
+    return RatedTally(
+        group=part.group,
+        hour=part.hour,
+        references=[part.reference],
+        counts=[part.count],
+        totals=[part.total],
+        peaks=[] if part.peak is None else [part.peak],
+        latest_at=[] if part.latest_at is None else [part.latest_at],
+        latest_offsets=[] if part.latest_offset is None else [part.latest_offset],
+        latest=[] if part.latest is None else [part.latest],
+        distinct=[part.distinct] if part.distinct else [],
+    )
 
 
 def instant_of(milliseconds: int) -> datetime:

@@ -40,7 +40,9 @@ async def serve(
     config = uvicorn.Config(
         app,
         http="httptools",
+        ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         log_config=None,
         server_header=False,

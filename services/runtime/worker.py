@@ -2,11 +2,15 @@
 
 The group assigns partitions; where to read on is the stage's own checkpoint, never a committed
 offset. Committed offsets are written for lag tools only. Never talks to Kafka itself.
+
+What a poll costs hardly depends on how much it brings, so polls are paced: after one that brought
+all there was, the loop rests, and what comes meanwhile comes together. Never before the first
+event after an idle stretch, and never while there is a backlog.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from services.domain.chain import ChainBroken
@@ -36,11 +40,25 @@ class Step(Protocol):
 class Worker:
     """One consumer in a group that feeds a step."""
 
-    def __init__(self, consumer: Consumer, *, topic: str, records_max: int, step: Step) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        topic: str,
+        records_max: int,
+        step: Step,
+        pace_s: float = 0.0,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`pace_s`: under load, from one poll's answer to the next poll; `ready`: called once the
+        first partitions that the group gave are taken over."""
         self._consumer = consumer
         self._topic = topic
         self._records_max = records_max
         self._step = step
+        self._pace_s = pace_s
+        self._ready = ready
+        self._was_ready = False
         # Held while the step works, so that partitions come and go between two of its calls.
         self._busy = asyncio.Lock()
         # Partitions whose chain seemed broken since they were assigned, with the offset that was
@@ -48,7 +66,6 @@ class Worker:
         self._suspect: dict[int, int] = {}
         self._halted: set[int] = set()
         self._fatal: asyncio.Future[None] | None = None
-        self._assigned = asyncio.Event()
 
     async def start(self) -> None:
         """Join the group and take over the partitions it gives."""
@@ -56,27 +73,31 @@ class Worker:
         await self._consumer.start(self)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Poll and process until told to stop."""
-        while not stopping.is_set():
-            try:
-                fetched = await self._poll()
-            except OffsetsGone as gone:
-                await self._reopen(gone)
-                continue
-            if fetched:
-                await self._process(fetched)
+        """Poll and process until told to stop. Runs from before the first assignment, whose
+        errors it raises."""
+        ending = asyncio.ensure_future(stopping.wait())
+        try:
+            while not stopping.is_set():
+                try:
+                    await self._turn(ending)
+                except OffsetsGone as gone:
+                    await self._reopen(gone)
+        finally:
+            ending.cancel()
+
+    async def _turn(self, ending: asyncio.Future[Any]) -> None:
+        fetched = await self._poll(ending)
+        if not fetched:
+            return
+        behind = self._consumer.behind()
+        rested_at = asyncio.get_running_loop().time() + self._pace_s
+        await self._process(fetched)
+        if not behind:
+            await self._rest(rested_at, ending)
 
     async def stop(self) -> None:
         """Leave the group."""
         await self._consumer.stop()
-
-    async def wait_assigned(self) -> None:
-        """Until the group has given out its partitions for the first time; raises what kept the
-        step from taking them over."""
-        assert self._fatal is not None, "the worker was not started"
-        await self._assigned.wait()
-        if self._fatal.done():
-            self._fatal.result()
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Give partitions up between two calls of the step."""
@@ -86,7 +107,7 @@ class Worker:
 
     async def assigned(self, partitions: Sequence[int]) -> None:
         """Seek every partition to the stage's own checkpoint. An error ends the process; it is
-        kept for `run` and `wait_assigned`, because whoever calls this would log it and go on."""
+        kept for `run`, because whoever calls this would log it and go on."""
         assert self._fatal is not None, "the worker was not started"
         async with self._busy:
             self._suspect.clear()
@@ -94,13 +115,14 @@ class Worker:
             try:
                 for partition in partitions:
                     await self._open(partition)
+                if not self._was_ready:
+                    self._was_ready = True
+                    self._ready()
             except Exception as error:  # noqa: BLE001 (run raises it)
                 if not self._fatal.done():
                     self._fatal.set_exception(error)
-                self._assigned.set()  # whoever waits for it hears of the error there
                 return
         logger.info("reads %s, partitions %s", self._topic, list(partitions))
-        self._assigned.set()
 
     async def _open(self, partition: int) -> None:
         try:
@@ -108,15 +130,27 @@ class Worker:
         except ChainBroken as broken:
             self._halt(partition, broken)
 
-    async def _poll(self) -> Mapping[int, Sequence[Record]]:
-        assert self._fatal is not None, "the worker was not started"
+    async def _poll(self, ending: asyncio.Future[Any]) -> Mapping[int, Sequence[Record]]:
         polling = asyncio.ensure_future(self._consumer.poll(self._records_max))
-        either: list[asyncio.Future[Any]] = [polling, self._fatal]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if self._fatal.done():
+        try:
+            await self._wait(polling, ending)
+            return await polling if polling.done() else {}
+        finally:
             polling.cancel()
+
+    async def _rest(self, until: float, ending: asyncio.Future[Any]) -> None:
+        """`until`: on the loop's clock, in seconds."""
+        left_s = until - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await self._wait(ending, limit_s=left_s)
+
+    async def _wait(self, *futures: asyncio.Future[Any], limit_s: float | None = None) -> None:
+        """Until the first of them is done; raises at once what ends the process."""
+        assert self._fatal is not None, "the worker was not started"
+        either = [*futures, self._fatal]
+        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._fatal.done():
             self._fatal.result()
-        return await polling
 
     async def _process(self, fetched: Mapping[int, Sequence[Record]]) -> None:
         async with self._busy:

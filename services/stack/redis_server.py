@@ -74,7 +74,6 @@ class RedisServer:
             "appendfsync everysec",
             'save ""',  # the append-only file is the only copy needed
             "maxmemory-policy noeviction",
-            "hash-max-listpack-entries 512",
             "tcp-backlog 128",  # no more than the kernel's usual limit, or it warns at each start
         ]
         return "\n".join(lines) + "\n"

@@ -131,7 +131,7 @@ def test_a_read_waits_for_marks_of_references_too_but_not_for_ever(play: Play) -
         path = f"/v1/customers/{customer}/invoices"
         loop = asyncio.get_running_loop()
         await api.pool.execute(
-            "INSERT INTO stale_draft (reference, month) VALUES ('waits', '2026-11-01')"
+            "INSERT INTO stale_draft (posted, month) VALUES ('{waits}', '2026-11-01')"
         )
         reading = asyncio.create_task(api.get(path))
         await asyncio.sleep(0.3)

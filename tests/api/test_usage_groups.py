@@ -12,7 +12,7 @@ from services.domain.meter import Aggregation
 from services.domain.number import plain
 from services.runtime.json import decode_json
 from tests.api.conftest import Api
-from tests.api.usage_rows import DAY, Fact, Play, count, grouped_metric, query
+from tests.api.usage_rows import DAY, Fact, Play, count, counted, grouped_metric, query
 
 
 def test_groups_by_simple_and_compound_keys_in_pages(play: Play) -> None:
@@ -142,8 +142,7 @@ def test_postgres_merges_as_the_domain_does(play: Play, kind: Aggregation) -> No
         for offset, (_, (_, zone), at, value) in enumerate(facts):
             one = Aggregate(count=1, distinct={value})
             if kind not in (Aggregation.COUNT, Aggregation.UNIQUE):
-                one = Aggregate()
-                one.add_number(kind, Latest(at, 0, offset, Decimal(value)))
+                one = counted(kind, Latest(at, 0, offset, Decimal(value)))
             expected.setdefault(((at - DAY).days, zone), Aggregate()).merge(one)
         body = query(customer_id=customer, billable_metric_id=metric, group_key=["zone"])
         reply = decode_json((await api.http.post("/v1/usage/groups", json=body)).content)

@@ -7,12 +7,23 @@ from typing import Any
 
 from services.domain.aggregate import EPOCH, HOUR, Aggregate, Latest
 from services.domain.meter import Aggregation
+from services.domain.number import ZERO
 from services.runtime.json import encode_json
 from tests.api.conftest import Api, Scenario
 
 Play = Callable[[Scenario], None]
 DAY = datetime(2026, 11, 2, tzinfo=UTC)
 Fact = tuple[str, tuple[str | None, ...], datetime, str]  # reference, group, time, value
+
+
+def counted(kind: Aggregation, number: Latest) -> Aggregate:
+    """One event's number under SUM, MAX or LATEST."""
+    return Aggregate(
+        1,
+        number.value if kind is Aggregation.SUM else ZERO,
+        number.value if kind is Aggregation.MAX else None,
+        number if kind is Aggregation.LATEST else None,
+    )
 
 
 async def count(api: Api, metric: str, kind: Aggregation, facts: Iterable[Fact]) -> None:
@@ -25,7 +36,7 @@ async def count(api: Api, metric: str, kind: Aggregation, facts: Iterable[Fact])
             aggregate.count += 1
             aggregate.distinct.add(value)
         else:
-            aggregate.add_number(kind, Latest(at, 0, offset, Decimal(value)))
+            aggregate.merge(counted(kind, Latest(at, 0, offset, Decimal(value))))
     for (reference, group, start), total in hours.items():
         await _store(api, metric, kind, (reference, group, start), total)
 

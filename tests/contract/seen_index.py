@@ -1,12 +1,23 @@
 """An index of seen ids, spoken to in short by its contract suites."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dedup.index import Behind, Claim, Judged, SeenIndex
+from services.dedup.index import Behind, Claims, Judged, SeenIndex
 from services.domain.chain import Range
 from services.domain.dedup import Verdict, digest_of
 
 Answer = list[Verdict] | Behind
+Sighting = tuple[str, int, int]  # id, offset, fingerprint
+
+
+def claims_of(sightings: Sequence[Sighting]) -> Claims:
+    """The sightings of a range in columns."""
+    return Claims(
+        [digest_of(key.encode()) for key, _, _ in sightings],
+        [offset for _, offset, _ in sightings],
+        [fingerprint for _, _, fingerprint in sightings],
+    )
 
 
 @dataclass
@@ -17,7 +28,7 @@ class Subject:
 
     async def claim(
         self,
-        *sightings: tuple[str, int, int],
+        *sightings: Sighting,
         upto: int | None = None,
         start: int = 0,
         oldest: int = 0,
@@ -28,26 +39,31 @@ class Subject:
         judged = await self.judge(
             *sightings, upto=upto, start=start, oldest=oldest, partition=partition
         )
-        return judged if isinstance(judged, Behind) else judged.verdicts
+        if isinstance(judged, Behind):
+            return judged
+        assert set(judged.repeats) <= {offset for _, offset, _ in sightings}
+        return [judged.repeats.get(offset, Verdict.UNIQUE) for _, offset, _ in sightings]
 
     async def judge(
         self,
-        *sightings: tuple[str, int, int],
+        *sightings: Sighting,
         upto: int | None = None,
         start: int = 0,
         oldest: int = 0,
         partition: int = 0,
     ) -> Judged | Behind:
-        """The same, with the first offsets of conflicts."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        first, last = claims[0].offset, claims[-1].offset if upto is None else upto
+        """The same, as the index answers."""
+        first, last = sightings[0][1], sightings[-1][1] if upto is None else upto
         return await self.index.claim(
-            partition, Range(first, last), claims, chain_start=start, oldest_offset=oldest
+            partition,
+            Range(first, last),
+            claims_of(sightings),
+            chain_start=start,
+            oldest_offset=oldest,
         )
 
     async def restore(
-        self, last: int, *sightings: tuple[str, int, int], first: int = 0, anew: bool = True
+        self, last: int, *sightings: Sighting, first: int = 0, anew: bool = True
     ) -> Behind | None:
         """Put (id, offset, fingerprint) sightings back."""
-        claims = [Claim(digest_of(key), offset, content) for key, offset, content in sightings]
-        return await self.index.restore(0, Range(first, last), claims, anew=anew)
+        return await self.index.restore(0, Range(first, last), claims_of(sightings), anew=anew)

@@ -136,6 +136,36 @@ def test_an_offset_that_is_gone_is_told_until_a_pause_and_the_others_go_on(
     loop.run(go())
 
 
+def test_nothing_is_read_ahead_once_all_was_read(loop: Loop, servers: Servers) -> None:
+    """What comes between two polls comes with the second, of all partitions in one piece."""
+
+    async def go() -> None:
+        async with consuming(servers, {0: 9, 1: 9}) as consumer:
+            assert await offsets_read(consumer, 2) == {0: [9], 1: [9]}
+            assert not consumer.behind()
+            log = KafkaLog(servers.kafka_bootstrap_servers, "contract")
+            await log.start()
+            for number in range(40):
+                await log.append(consumer._topic, number % 2, b"%d" % number)
+            await log.stop()
+            polled = await consumer.poll(1_000)
+            assert {p: len(records) for p, records in polled.items()} == {0: 20, 1: 20}
+            assert not consumer.behind()
+
+    loop.run(go())
+
+
+def test_it_is_behind_while_the_log_holds_more(loop: Loop, servers: Servers) -> None:
+    async def go() -> None:
+        async with consuming(servers, {0: 5, 1: 10}) as consumer:
+            assert await offsets_read(consumer, 4) == {0: [5, 6, 7, 8]}
+            assert consumer.behind()
+            assert await offsets_read(consumer, 1) == {0: [9]}
+            assert not consumer.behind()
+
+    loop.run(go())
+
+
 def test_the_largest_records_are_read_beside_a_partition_that_has_much_to_read(
     loop: Loop, servers: Servers
 ) -> None:

@@ -129,7 +129,7 @@ def test_usage_marks_the_reference_and_its_months_for_pricing(
     async def scenario() -> None:
         subject = await in_postgres(pool)
         await subject.apply(subject.flush(usage))
-        marks = await pool.fetch("SELECT reference, month FROM stale_draft ORDER BY reference")
+        marks = await pool.fetch("SELECT reference, month FROM stale_mark ORDER BY reference")
         assert [(r[0], r[1].isoformat()) for r in marks] == [
             ("c", "2026-11-01"),
             ("d", "1970-01-01"),

@@ -5,7 +5,7 @@ import random
 import pytest
 from redis.asyncio import Redis
 
-from services.dedup.index import BUCKETS, Behind, Judged
+from services.dedup.index import Behind, Claims, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.index_redis import EvictingRedis, RedisSeenIndex
 from services.domain.chain import Range
@@ -49,13 +49,15 @@ def test_a_conflict_names_the_first_sighting(loop: Loop, subject: Subject) -> No
         taken = (("b", 2, 1), ("b", 3, 2), ("c", 4, 1), ("a", 5, 2), ("c", 6, 3))
         for _ in range(2):  # a redelivery says the same
             assert await subject.judge(*taken) == Judged(
-                [DUPLICATE, CONFLICT, UNIQUE, CONFLICT, CONFLICT], {3: 1, 5: 0, 6: 4}
+                {2: DUPLICATE, 3: CONFLICT, 5: CONFLICT, 6: CONFLICT}, {3: 1, 5: 0, 6: 4}
             )
         # Its second life, once the first is forgotten, is then the first sighting.
         await subject.claim(("a", 7, 9), oldest=7)
-        assert await subject.judge(("a", 8, 1), oldest=7) == Judged([CONFLICT], {8: 7})
+        assert await subject.judge(("a", 8, 1), oldest=7) == Judged({8: CONFLICT}, {8: 7})
         await subject.restore(far, ("far", far, 1), first=8)
-        assert await subject.judge(("far", far + 1, 2)) == Judged([CONFLICT], {far + 1: far})
+        assert await subject.judge(("far", far + 1, 2)) == Judged(
+            {far + 1: CONFLICT}, {far + 1: far}
+        )
 
     loop.run(scenario())
 
@@ -135,8 +137,8 @@ def test_the_mark_never_goes_back(loop: Loop, subject: Subject) -> None:
 
 def test_a_range_without_events_moves_the_mark(loop: Loop, subject: Subject) -> None:
     async def scenario() -> None:
-        empty = await subject.index.claim(0, Range(0, 4), [], chain_start=0, oldest_offset=0)
-        assert empty == Judged([], {})
+        empty = await subject.index.claim(0, Range(0, 4), Claims(), chain_start=0, oldest_offset=0)
+        assert empty == Judged()
         assert await subject.claim(("a", 5, 1)) == [UNIQUE]
 
     loop.run(scenario())
@@ -194,8 +196,46 @@ def test_offsets_beyond_32_bits_are_exact(loop: Loop, subject: Subject) -> None:
     loop.run(scenario())
 
 
+def test_offsets_beyond_40_bits_are_exact_and_meet_those_below(
+    loop: Loop, subject: Subject
+) -> None:
+    """Redis keeps them at another width from there on."""
+    far = 2**40 - 2
+
+    async def scenario() -> None:
+        low = (("a", far, 1), ("b", far + 1, 2**24 - 1))
+        assert await subject.claim(*low, start=far) == [UNIQUE, UNIQUE]
+        high = (("a", far + 2, 2), ("b", far + 3, 2**24 - 1), ("c", far + 4, 7))
+        for _ in range(2):
+            assert await subject.judge(*high) == Judged(
+                {far + 2: CONFLICT, far + 3: DUPLICATE}, {far + 2: far}
+            )
+        # The same sightings in a range that goes further: they are redeliveries at any width.
+        assert await subject.claim(*low, ("d", far + 5, 1), start=far) == [UNIQUE] * 3
+        assert await subject.claim(("c", far + 6, 7), ("d", far + 7, 2)) == [DUPLICATE, CONFLICT]
+        assert await subject.claim(("b", far + 8, 1), oldest=far + 2) == [UNIQUE]
+        await subject.restore(far + 9, ("a", far - 1, 1), ("a", far + 9, 9), first=far - 1)
+        assert await subject.claim(("a", far + 10, 9), oldest=far + 9) == [DUPLICATE]
+
+    loop.run(scenario())
+
+
+def test_repeats_within_a_range_of_an_id_that_was_known_or_forgotten(
+    loop: Loop, subject: Subject
+) -> None:
+    async def scenario() -> None:
+        await subject.claim(("a", 0, 1), ("b", 1, 1))
+        taken = (("a", 2, 1), ("b", 3, 1), ("a", 4, 1), ("b", 5, 2), ("a", 6, 2))
+        for _ in range(2):  # a is forgotten, b is not
+            assert await subject.judge(*taken, oldest=1) == Judged(
+                {3: DUPLICATE, 4: DUPLICATE, 5: CONFLICT, 6: CONFLICT}, {5: 1, 6: 2}
+            )
+
+    loop.run(scenario())
+
+
 def test_a_thousand_ids_at_once(loop: Loop, subject: Subject) -> None:
-    posted = [(f"id-{number}", number, number * 7_919 % 2**32) for number in range(1_000)]
+    posted = [(f"id-{number}", number, number * 7_919 % 2**24) for number in range(1_000)]
     again = [(key, offset + 1_000, content) for key, offset, content in posted]
 
     async def scenario() -> None:
@@ -221,9 +261,8 @@ def test_redis_decides_as_memory_does(loop: Loop, redis_index: RedisSeenIndex, s
             ]
             oldest = max(0, first - draw.choice([5, 20, 1_000]))
             if draw.random() < 0.1:
-                buckets = range(draw.randint(0, BUCKETS // 2), BUCKETS)
-                await memory.index.sweep(0, buckets, oldest)
-                assert await redis.index.sweep(0, buckets, oldest) == BUCKETS
+                assert await memory.index.sweep(0, 0, oldest) == 0
+                assert await redis.index.sweep(0, 0, oldest) == 0
                 continue
             if draw.random() < 0.15:
                 anew = draw.random() < 0.5

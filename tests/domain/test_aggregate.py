@@ -5,14 +5,25 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.aggregate import Aggregate, Latest, distinct_text, hour_of, hour_start
-from services.domain.meter import NUMERIC, Aggregation
+from services.domain.aggregate import (
+    Aggregate,
+    AggregateKey,
+    Latest,
+    distinct_text,
+    hour_of,
+    hour_start,
+)
+from services.domain.meter import Aggregation
+from services.domain.tally import Tally, TallyKey, aggregates_of
 from tests.domain.strategies import START, aggregates, decimals
+
+KEY: TallyKey = (UUID(int=1), ("eu", None), 500_000)
 
 
 def merged(*parts: Aggregate) -> Aggregate:
@@ -25,15 +36,20 @@ def merged(*parts: Aggregate) -> Aggregate:
 
 def folded(aggregation: Aggregation, observations: list[Latest]) -> Aggregate:
     """What rating makes of these values of one key."""
-    aggregate = Aggregate()
-    for number in observations:
-        if aggregation in NUMERIC:
-            aggregate.add_number(aggregation, number)
-            continue
-        aggregate.count += 1
-        if aggregation is Aggregation.UNIQUE:
-            aggregate.distinct.add(distinct_text(str(number.value)))
-    return aggregate
+    tally = Tally()
+    references = ["a"] * len(observations)
+    tally.counts.update(references)
+    values = [observed.value for observed in observations]
+    match aggregation:
+        case Aggregation.SUM:
+            tally.add_totals(references, values)
+        case Aggregation.MAX:
+            tally.add_peaks(references, values)
+        case Aggregation.LATEST:
+            tally.add_latest(references, observations)
+        case Aggregation.UNIQUE:
+            tally.add_distinct(references, [{distinct_text(str(value))} for value in values])
+    return aggregates_of({KEY: tally}).get(AggregateKey("a", *KEY), Aggregate())
 
 
 def by_hand(aggregation: Aggregation, observations: list[Latest]) -> Fraction | None:

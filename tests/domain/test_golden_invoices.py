@@ -1,5 +1,6 @@
 """Documented examples, written out: what each invoice says, line by line."""
 
+from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -8,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.domain.aggregate import Aggregate, AggregateKey, Latest
+from services.domain.aggregate import Aggregate, AggregateKey
 from services.domain.catalog import Catalog
 from services.domain.event import Event
 from services.domain.meter import Aggregation, BillableMetric
@@ -18,9 +19,9 @@ from services.domain.plan import ChargeType, Minimum, Plan
 from services.domain.pricing.invoice import PricedInvoice
 from services.domain.pricing.reconcile import reconcile
 from services.domain.pricing.tiers import graduated
-from services.domain.pricing.usage import PeriodUsage
+from services.domain.pricing.usage import GroupValues, PeriodUsage
 from services.domain.rating import rate
-from tests.domain.plan_parts import METRIC, PRODUCT, charge, plan, price, tiers_of, used, utc
+from tests.domain.plan_parts import METRIC, OTHER, PRODUCT, charge, plan, price, tiers_of, used, utc
 
 HOURS = plan(charge(("0", "10"), ("1000", "9"), name="CPU hours", product_name="Cloud database"))
 
@@ -59,11 +60,10 @@ def test_the_seed_walk_through() -> None:
     metric = BillableMetric(METRIC, "bytes", Aggregation.SUM, "bytes")
     sent = [("1", "5000"), ("2", "1000")]
     events = [
-        (offset, Event(name, "customer", "transfer", utc(2026, 11, 3), {"bytes": amount}))
-        for offset, (name, amount) in enumerate(sent)
+        Event(name, "customer", "transfer", utc(2026, 11, 3), {"bytes": amount})
+        for name, amount in sent
     ]
-    rated = rate(0, events, Catalog(1, (metric,)))
-    [aggregate] = rated.aggregates.values()
+    [aggregate] = rate(0, range(2), events, Catalog(1, (metric,))).aggregates.values()
     quantity = aggregate.quantity(Aggregation.SUM)
     assert quantity is not None
     transfer = plan(charge(("0", "0.01"), name="bytes", product_name="transfer"))
@@ -150,32 +150,48 @@ def test_an_invoice_with_everything() -> None:
     ]
 
 
+def priced_in_batches(events: list[tuple[int, Event]], random: Random) -> str:
+    """The invoice of events that are rated in random batches, merged in any order."""
+    metrics = tuple(
+        BillableMetric(metric_id, "v", aggregation, "v", group_keys=(("region",),))
+        for metric_id, aggregation in ((METRIC, Aggregation.SUM), (OTHER, Aggregation.LATEST))
+    )
+    random.shuffle(events)
+    found: list[tuple[AggregateKey, Aggregate]] = []
+    while events:
+        size = random.randint(1, len(events))
+        offsets, batch = zip(*events[:size], strict=True)
+        events = events[size:]
+        found += rate(0, offsets, batch, Catalog(1, metrics)).aggregates.items()
+    random.shuffle(found)
+    whole: dict[tuple[UUID, GroupValues], Aggregate] = {}
+    for key, aggregate in found:
+        for group in ((), key.group):
+            whole.setdefault((key.metric_id, group), Aggregate()).merge(deepcopy(aggregate))
+    usage = PeriodUsage(
+        {m.id: whole[m.id, ()].quantity(m.aggregation) or Decimal(0) for m in metrics},
+        {
+            (m.id, ("region",)): {
+                group: aggregate.quantity(m.aggregation) or Decimal(0)
+                for (metric_id, group), aggregate in whole.items()
+                if metric_id == m.id and group
+            }
+            for m in metrics
+        },
+    )
+    last = charge(("0", "3"), ("5", "2"), number=9, metric_id=OTHER, group_key=("region",))
+    return "\n".join(written(price(plan(*everything().charges, last), usage)))
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_order_and_batching_of_events_do_not_change_a_digit(seed: int) -> None:
-    """Shuffled and merged in any pieces, the aggregates and so the invoice are the same."""
+def test_order_and_batching_of_events_do_not_change_a_byte(seed: int) -> None:
+    """Shuffled, split and merged in any way, the same events give the same invoice."""
     random = Random(seed)
-    start = utc(2026, 11)
-    numbers = [
-        Latest(
-            start + timedelta(hours=n), 0, n, Decimal(random.randint(-(10**9), 10**9)).scaleb(-7)
-        )
-        for n in range(40)
-    ]
-    key = AggregateKey("customer", METRIC, (), 0)
-    invoices = set()
-    for _ in range(3):
-        random.shuffle(numbers)
-        batches: list[Aggregate] = []
-        for number in numbers:
-            if not batches or random.random() < 0.3:
-                batches.append(Aggregate())
-            batches[-1].add_number(Aggregation.SUM, number)
-        total = {key: Aggregate()}
-        random.shuffle(batches)
-        for batch in batches:
-            total[key].merge(batch)
-        quantity = total[key].quantity(Aggregation.SUM)
-        assert quantity is not None
-        priced = price(everything(), PeriodUsage({METRIC: quantity}))
-        invoices.add("\n".join(written(priced)))
-    assert len(invoices) == 1
+    events = []
+    for offset in range(random.randint(1, 40)):
+        at = utc(2026, 11) + timedelta(hours=random.randint(0, 9))
+        value = text_of(Decimal(random.randint(-(10**9), 10**9)).scaleb(-7))
+        region = {"region": random.choice(("eu", "us"))} if random.random() < 0.9 else {}
+        event = Event(str(offset), "customer", "transfer", at, {"v": value, **region})
+        events.append((offset, event))
+    assert len({priced_in_batches(list(events), random) for _ in range(4)}) == 1

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.number import add, in_bounds, multiply, parse_number, plain, subtract, text_of
+from services.domain.number import (
+    add,
+    in_bounds,
+    multiply,
+    parse_number,
+    parse_numbers,
+    plain,
+    subtract,
+    text_of,
+)
 from tests.domain.strategies import decimals
 
 POSITIONAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
@@ -186,3 +195,23 @@ def test_plain_keeps_the_value_and_text_shows_it_without_exponent(number: Decima
 )
 def test_text_of_examples(number: str, text: str) -> None:
     assert text_of(Decimal(number)) == text
+
+
+# Each column is nearly one of those that are read at once: one value of another kind among them.
+ODD_VALUES = st.sampled_from(
+    [
+        *("", " 5", "1_0", "\u0665", "\u00b2", "+5", "-5", "5.", "1e3", "007", "9" * 18, "9" * 19),
+        *(True, None, Decimal("0.5"), 5, -5, 10**18, 10**38, -(10**39), [5], {"a": 5}),
+    ]
+)
+columns = st.one_of(
+    st.lists(st.integers(0, 10**20).map(str) | ODD_VALUES, max_size=6),
+    st.lists(st.integers(0, 999).map(str), min_size=1, max_size=6),
+    st.lists(st.integers(-(10**20), 10**20) | ODD_VALUES, max_size=6),
+    st.lists(st.integers(-999, 999), min_size=1, max_size=6),
+)
+
+
+@given(columns)
+def test_numbers_read_at_once_are_those_read_one_by_one(column: list[object]) -> None:
+    assert parse_numbers(column) == [parse_number(value) for value in column]

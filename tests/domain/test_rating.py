@@ -1,6 +1,7 @@
 """Rating is total and exact: every event is counted or rejected, however the events are cut."""
 
 from copy import deepcopy
+from datetime import timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
 
@@ -8,16 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain import rating
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of
 from services.domain.catalog import Catalog
 from services.domain.event import Event
 from services.domain.meter import Aggregation, BillableMetric, PropertyFilter, ValueFilter
-from services.domain.rating import GROUP_BYTES_MAX, Rated, rate
+from services.domain.rating import GROUP_BYTES_MAX, Rated
 from services.domain.rejection import Reason
 from tests.domain.strategies import START, events, metrics
 
 METRIC = UUID(int=7)
 Numbered = list[tuple[int, Event]]
+
+
+def rate(partition: int, posted: Numbered, catalog: Catalog) -> Rated:
+    """Rate events that are given with their offsets."""
+    offsets, given_events = [offset for offset, _ in posted], [each for _, each in posted]
+    return rating.rate(partition, offsets, given_events, catalog)
 
 
 def catalog_of(*held: BillableMetric) -> Catalog:
@@ -168,3 +176,52 @@ def test_a_filter_on_existence_leaves_the_event_unmatched_instead_of_rejected() 
     )
     rated = rate(0, [(0, event())], catalog_of(guarded))
     assert (rated.counted, rated.unmatched, rated.rejections) == (1, 1, [])
+
+
+def test_rejections_come_in_the_order_of_events_then_of_metrics() -> None:
+    """Whatever the columns: by type, by group, by hour."""
+    total, peak = (
+        BillableMetric(UUID(int=number), "m", kind, "bytes", group_keys=(("region",),))
+        for number, kind in ((9, Aggregation.SUM), (8, Aggregation.MAX))
+    )
+    drawn: list[tuple[str, int, str, object]] = [
+        ("transfer", 1, "eu", "many"),
+        ("compute", 0, "us", None),
+        ("transfer", 0, "x" * 2_000, "1"),
+        ("transfer", 0, "eu", "1"),
+        ("compute", 1, "eu", []),
+        ("transfer", 1, "us", None),
+    ]
+    posted = numbered(
+        [
+            Event("t", "a", kind, START + timedelta(hours=hour), {"region": region, "bytes": value})
+            for kind, hour, region, value in drawn
+        ]
+    )
+    rated = rate(0, posted, catalog_of(total, peak))
+    reasons = [
+        (0, Reason.NOT_A_NUMBER), (1, Reason.MISSING_VALUE), (2, Reason.GROUP_TOO_LONG),
+        (4, Reason.NOT_A_NUMBER), (5, Reason.MISSING_VALUE),
+    ]  # fmt: skip
+    assert [(r.offset, r.reason, r.metric_id) for r in rated.rejections] == [
+        (offset, reason, metric.id) for offset, reason in reasons for metric in (total, peak)
+    ]
+    assert (rated.counted, rated.rejected, rated.unmatched) == (1, 5, 0)
+
+
+def test_the_hour_is_that_of_utc_whatever_the_zone_of_the_event() -> None:
+    half = timezone(timedelta(hours=5, minutes=30))
+    times = [START, (START + timedelta(minutes=59)).astimezone(half), START + timedelta(hours=1)]
+    posted = numbered([Event("t", "a", "transfer", at, {}) for at in times])
+    for some in (posted[:2], posted):
+        rated = rate(0, some, catalog_of(one(Aggregation.COUNT)))
+        hours = {key.hour: aggregate.count for key, aggregate in rated.aggregates.items()}
+        assert hours == {hour_of(START): 2, **({hour_of(START) + 1: 1} if len(some) > 2 else {})}
+
+
+def test_tallies_that_are_there_are_added_to() -> None:
+    catalog = catalog_of(one(Aggregation.SUM, "region"))
+    posted = [event(bytes="1", region="eu"), event(bytes="0.5", region="eu"), event(bytes=2)]
+    whole = rate(0, numbered(posted), catalog).aggregates
+    tallies = rating.rate(0, [0, 1], posted[:2], catalog).tallies
+    assert rating.rate(0, [2], posted[2:], catalog, tallies).aggregates == whole

@@ -66,7 +66,8 @@ def test_the_oracle_rates_as_the_domain_does(
         if isinstance(event, WireEvent):
             found.append((offset, event))
             oracle.take_unique(offset, content)
-    rated = rate(3, found, Catalog(1, metrics))
+    offsets, parsed = [offset for offset, _ in found], [event for _, event in found]
+    rated = rate(3, offsets, parsed, Catalog(1, metrics))
     assert oracle.usage == as_usage(rated.aggregates)
     assert oracle.totals.counted == rated.counted
     assert oracle.totals.rejected == rated.rejected

@@ -14,7 +14,7 @@ from services.domain.meter import property_text
 from services.domain.number import parse_number
 from services.domain.reference.event_json import content_of, read_event, text_of_property
 from services.domain.reference.numbers import number_of, plain_text
-from services.runtime.events import WireEvent, check_event
+from services.runtime.events import WireEvent, check_event, checked_event
 from tests.domain.raw_records import INSTANTS, JUNK, TEXTS, VALUES, events, written_event
 from tests.domain.strategies import decimals
 
@@ -37,6 +37,7 @@ def agree(value: bytes) -> Event | None:
     """Both read the same; returns what the oracle read."""
     content = content_of(value)
     found, wanted = check_event(content), read_event(content)
+    assert checked_event(content) == found
     assert isinstance(found, WireEvent) is isinstance(wanted, Event), (found, wanted)
     if not isinstance(wanted, Event):
         return None

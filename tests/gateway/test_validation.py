@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from services.gateway.validation import BadRequest, EventFault, accept, split_array
 from services.runtime.events import Fault, WireEvent, check_event, decode_event
@@ -32,6 +33,11 @@ def refused(body: bytes) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
         accept(body, NOW)
     return caught.value
+
+
+def says_the_same(found: WireEvent | Fault, event: WireEvent) -> bool:
+    """Whichever of the two classes they are."""
+    return isinstance(found, WireEvent) and astuple(found) == astuple(event)
 
 
 def canonical(body: bytes) -> list[bytes]:
@@ -125,7 +131,7 @@ def test_beyond_either_edge_the_other_events_are_not_accepted_either() -> None:
 )
 def test_what_is_at_a_limit_is_accepted_and_dedup_accepts_it_too(element: bytes) -> None:
     [(event, content)] = accept(array(element), NOW)
-    assert check_event(content) == event
+    assert says_the_same(check_event(content), event)
 
 
 def test_space_within_an_event_does_not_count_for_its_size() -> None:
@@ -218,11 +224,14 @@ pieces = st.sampled_from(
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 4), pieces), max_size=4))
+@given(
+    st.sampled_from([{"a": [1, {"b": "c"}]}, {"a": "1"}]),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 4), pieces), max_size=4),
+)
 def test_a_damaged_body_is_refused_with_words_or_accepted_for_dedup_too(
-    edits: list[tuple[int, int, bytes]],
+    properties: dict[str, object], edits: list[tuple[int, int, bytes]]
 ) -> None:
-    body = array(GOOD, text(properties={"a": [1, {"b": "c"}]}))
+    body = array(GOOD, text(properties=properties))
     for place, cut, piece in edits:
         body = body[:place] + piece + body[place + cut :]
     found = accepted_or_refused(body)
@@ -230,7 +239,7 @@ def test_a_damaged_body_is_refused_with_words_or_accepted_for_dedup_too(
         assert found.message
         assert all(fault.reason for fault in found.faults)
     else:
-        assert all(check_event(content) == event for event, content in found)
+        assert all(says_the_same(check_event(content), event) for event, content in found)
 
 
 values = st.recursive(

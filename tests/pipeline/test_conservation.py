@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.api.metric_names import BY_PARTITION, text_of
 from services.domain.conservation import Kind, Projected, Rows
@@ -18,6 +19,11 @@ from services.runtime.log import RATED, RAW, UNIQUE, Record
 from tests.pipeline.harness import PARTITIONS, Pipeline, event
 
 RawRow = dict[int, Projected]
+
+
+def at(record: Record, offset: int) -> Record:
+    """The same record at another offset."""
+    return structs.replace(record, offset=offset)
 
 
 def rows_of(pipeline: Pipeline) -> RawRow:
@@ -139,9 +145,8 @@ def made_anew(pipeline: Pipeline, _: RawRow) -> None:
 
 def rated_made_anew(pipeline: Pipeline, _: RawRow) -> None:
     """usage.rated has other ranges than the projector has applied, up to the same end."""
-    records = pipeline.log.partitions[RATED, 0]
-    first, last = records[0], records[-1]
-    pipeline.log.partitions[RATED, 0] = [first, replace(first, offset=1), replace(last, offset=2)]
+    first, *_rest, last = pipeline.log.partitions[RATED, 0]
+    pipeline.log.partitions[RATED, 0] = [first, at(first, 1), at(last, 2)]
 
 
 def begins_at(topic: str, offset: int) -> Callable[[Pipeline, RawRow], None]:
@@ -159,7 +164,7 @@ def all_but_the_last(topic: str) -> Callable[[Pipeline, RawRow], None]:
 
     def tamper(pipeline: Pipeline, _: RawRow) -> None:
         records = pipeline.log.partitions[topic, 0]
-        pipeline.log.partitions[topic, 0] = [replace(records[-1], offset=0)]
+        pipeline.log.partitions[topic, 0] = [at(records[-1], 0)]
 
     return tamper
 

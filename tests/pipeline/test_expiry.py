@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.dedup.index import BUCKETS
 from services.dedup.index_memory import MemorySeenIndex
-from services.dedup.sweep import BUCKETS_AT_ONCE, Sweep
+from services.dedup.sweep import Sweep
 from services.runtime.log import RAW, UNIQUE
 from services.runtime.records import decode_unique
 from tests.pipeline.harness import PARTITIONS, Pipeline, event
@@ -91,52 +90,45 @@ def verdicts(pipeline: Pipeline, partition: int) -> tuple[list[int], list[tuple[
     return unique, conflicts
 
 
-class CountingIndex(MemorySeenIndex):
-    """Notes which buckets were swept."""
+class SteppingIndex(MemorySeenIndex):
+    """Goes round in some steps, and notes which were taken for which start of the window."""
 
-    def __init__(self, reach: int = BUCKETS) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self.swept: list[int] = []
-        self.reach = reach
+        self.steps = steps
+        self.swept: list[tuple[int, int]] = []
 
-    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
-        """At most `reach` buckets."""
-        taken = buckets[: self.reach]
-        self.swept += taken
-        return await super().sweep(partition, taken, oldest_offset)
+    async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
+        """The cursor is the step to take."""
+        self.swept.append((cursor, oldest_offset))
+        return (cursor + 1) % self.steps
 
 
-@pytest.mark.parametrize("reach", [BUCKETS, 17])
-def test_a_pass_sweeps_each_bucket_once_and_then_rests(reach: int) -> None:
-    index = CountingIndex(reach)
+@pytest.mark.parametrize("steps", [1, 17])
+def test_a_pass_goes_round_once_and_then_rests(steps: int) -> None:
+    index = SteppingIndex(steps)
     sweep = Sweep(index, 0)
 
     async def scenario() -> None:
         for _ in range(10):
             await sweep.go_on(0)  # nothing has left the window yet
         assert index.swept == []
-        steps = 0
-        while len(index.swept) < BUCKETS:
+        for _ in range(3 * steps):
             await sweep.go_on(5)
-            steps += 1
-        assert steps >= BUCKETS // BUCKETS_AT_ONCE
-        await sweep.go_on(5)
-        assert index.swept == list(range(BUCKETS))
+        assert index.swept == [(step, 5) for step in range(steps)]
 
     asyncio.run(scenario())
 
 
-def test_a_window_that_moves_in_the_middle_of_a_pass_begins_another_there() -> None:
-    index = CountingIndex()
+def test_a_window_that_moves_in_the_middle_of_a_pass_begins_another_after_it() -> None:
+    index = SteppingIndex(4)
     sweep = Sweep(index, 0)
 
     async def scenario() -> None:
-        for _ in range(3):
-            await sweep.go_on(5)
-        for _ in range(2 * BUCKETS // BUCKETS_AT_ONCE):
+        await sweep.go_on(5)
+        for _ in range(20):
             await sweep.go_on(6)
-        begun = 3 * BUCKETS_AT_ONCE
-        assert index.swept == [*range(begun), *range(begun, BUCKETS), *range(begun)]
+        assert index.swept == [(0, 5), (1, 6), (2, 6), (3, 6), (0, 6), (1, 6), (2, 6), (3, 6)]
 
     asyncio.run(scenario())
 
@@ -158,8 +150,7 @@ async def ids_held_after(days: int, index: MemorySeenIndex) -> tuple[int, int]:
     return len(index.seen), 36 * 20
 
 
-def test_ids_that_left_the_window_leave_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.dedup.sweep.BUCKETS_AT_ONCE", BUCKETS // 4)
+def test_ids_that_left_the_window_leave_the_index() -> None:
     held, remembered = asyncio.run(ids_held_after(80, MemorySeenIndex()))
     assert held == remembered
 
@@ -168,9 +159,9 @@ def test_without_the_sweep_they_would_stay_for_ever() -> None:
     """Negative control of the test above."""
 
     class Idle(MemorySeenIndex):
-        async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+        async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
             """Nothing."""
-            return buckets.stop
+            return 0
 
     held, _ = asyncio.run(ids_held_after(80, Idle()))
     assert held == 80 * 20

@@ -56,9 +56,12 @@ def fates(batches: Sequence[UniqueBatch]) -> dict[int, object]:
 def totals(batches: Sequence[RatedBatch]) -> dict[tuple[str | None, int], Decimal]:
     """Bytes by region and hour."""
     sums: dict[tuple[str | None, int], Decimal] = {}
-    for part in (aggregate for batch in batches for aggregate in batch.aggregates):
+    for part in (
+        tally for batch in batches for metric in batch.metrics for tally in metric.tallies
+    ):
         key = (part.group[0], part.hour)
-        sums[key] = add(sums.get(key, ZERO), part.total)
+        for total in part.totals:
+            sums[key] = add(sums.get(key, ZERO), Decimal(total))
     return sums
 
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from services.domain.aggregate import Aggregate
 from services.domain.catalog import Catalog
+from services.domain.dedup import DIGEST_BYTES
 from services.domain.meter import BillableMetric
 from services.domain.reference.fold import HOUR_MS, Fate, PartitionFold, RawRecord, Totals, fold
 from services.domain.reference.usage import Usage
+from services.domain.tally import Tally
 from services.rating.catalog_memory import MemoryCatalogSource
 from services.runtime.log import RATED, RAW, UNIQUE
 from services.runtime.records import decode_rated, decode_unique
@@ -172,11 +174,24 @@ def test_a_merge_that_forgets_a_part_is_found(part: str, monkeypatch: pytest.Mon
         compare(pipeline, {1: EVERY_KIND})
 
 
+@pytest.mark.parametrize(
+    "name", ["add_counts", "add_totals", "add_peaks", "add_latest", "add_distinct"]
+)
+def test_a_tally_that_forgets_a_part_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(*_: object) -> None:
+        """Adds nothing."""
+
+    monkeypatch.setattr(Tally, name, forgetful)
+    pipeline = one_of_each()
+    with pytest.raises(AssertionError):
+        compare(pipeline, {1: EVERY_KIND})
+
+
 def test_a_verdict_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every id looks new."""
     numbers = iter(range(1_000))
     monkeypatch.setattr(
-        "services.dedup.judge.digest_of", lambda _: next(numbers).to_bytes(16, "big")
+        "services.dedup.judge.digest_of", lambda _: next(numbers).to_bytes(DIGEST_BYTES, "big")
     )
     pipeline = one_of_each()
     assert pipeline.fates()["duplicates"] == 0

@@ -40,6 +40,30 @@ def test_a_log_that_begins_too_late_is_refused_before_anything_is_made(
     assert topic in str(refusal.value)
 
 
+def test_a_transaction_ends_where_it_is_full_and_the_next_goes_on_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.replay.build.OFFSETS_MAX", 2)
+    monkeypatch.setattr("services.runtime.log_memory.READ_MAX", 1)
+
+    async def drive() -> list[tuple[int, int]]:
+        replayed = Replayed()
+        for number in range(12):
+            await replayed.count(number)
+        generation = await replayed.generations.create(Source.UNIQUE)
+        build = replayed.build(generation)
+        moved: list[tuple[int, int]] = []
+        build._progress = lambda partition, next_raw: moved.append((partition, next_raw))
+        await build.catch_up(await replayed.generations.positions(0))
+        assert replayed.total(generation.id) == replayed.total(0) == 2**12 - 1
+        return moved
+
+    moved = asyncio.run(drive())
+    for partition in {partition for partition, _ in moved}:
+        reached = [next_raw for own, next_raw in moved if own == partition]
+        assert reached == [*range(2, reached[-1], 2), reached[-1]]
+
+
 def test_unique_does_not_ask_for_the_beginning_of_raw() -> None:
     async def drive() -> None:
         replayed = Replayed()

@@ -4,9 +4,9 @@ same, each range under the catalog that rated it, and it refuses a log that lack
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from services.domain.catalog import Catalog
 from services.domain.meter import Aggregation, BillableMetric

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.dedup.index import BUCKETS
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.search import BACK_RECORDS
 from services.dedup.step import DedupStep
@@ -100,10 +99,7 @@ def test_a_usage_raw_that_was_cut_changes_no_verdict(
         assert verdicts == {day < 6}
 
 
-def test_a_cut_usage_raw_does_not_let_the_sweep_take_ids_of_the_window(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("services.dedup.sweep.BUCKETS_AT_ONCE", BUCKETS)
+def test_a_cut_usage_raw_does_not_let_the_sweep_take_ids_of_the_window() -> None:
     dedup = Dedup()
     days(dedup, 20)
     dedup.log.truncate(RAW, 0, 15)
@@ -171,7 +167,6 @@ def test_an_hour_judged_again_gets_the_verdicts_it_had(
 ) -> None:
     """A paused worker's old range is the last that is looked at, and so the hour is judged again,
     after the sweep, or a restore in the next hour, has been at what its window needs."""
-    monkeypatch.setattr("services.dedup.sweep.BUCKETS_AT_ONCE", BUCKETS)
     monkeypatch.setattr("services.runtime.ends._TAIL_RECORDS", 0)
     dedup = Dedup()
     duplicate = an_hour_that_leaves_the_window(dedup)

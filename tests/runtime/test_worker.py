@@ -3,87 +3,11 @@ what is gone or broken stops its partition, and everything else ends the process
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 import pytest
 
-from services.domain.chain import ChainBroken
-from services.runtime.consumer_memory import MemoryConsumer
 from services.runtime.log import RAW, Record
-from services.runtime.log_memory import MemoryLog
-from services.runtime.worker import Worker
-
-PATIENCE = 50  # turns of the event loop in which everything here settles
-
-
-class Noting:
-    """A step that notes what it is given; its chain is the offsets themselves."""
-
-    def __init__(self) -> None:
-        self.checkpoints: dict[int, int] = {}
-        self.opened: list[int] = []
-        self.closed: list[int] = []
-        self.seen: dict[int, list[int]] = {}
-        self.broken: set[int] = set()  # open raises for these
-        self.fails: Exception | None = None
-
-    async def open(self, partition: int) -> int:
-        self.opened.append(partition)
-        if self.fails is not None:
-            raise self.fails
-        if partition in self.broken:
-            raise ChainBroken(RAW, partition, self.checkpoints[partition], 0)
-        return self.checkpoints.setdefault(partition, 0)
-
-    async def close(self, partition: int) -> None:
-        self.closed.append(partition)
-
-    async def process(self, records: Mapping[int, Sequence[Record]]) -> list[ChainBroken]:
-        broken = []
-        for partition, batch in records.items():
-            for record in batch:
-                expected = self.checkpoints[partition]
-                if record.offset > expected:
-                    broken.append(ChainBroken(RAW, partition, expected, record.offset))
-                    break
-                if record.offset == expected:
-                    self.seen.setdefault(partition, []).append(record.offset)
-                    self.checkpoints[partition] = expected + 1
-        return broken
-
-
-class Bench:
-    """A worker over a log with ten records in each of two partitions."""
-
-    def __init__(self) -> None:
-        self.log = MemoryLog()
-        for partition in (0, 1):
-            for _ in range(10):
-                self.log.put(RAW, partition, None, None)
-        self.step = Noting()
-        self.consumer = MemoryConsumer(self.log, RAW)
-        self.worker = Worker(self.consumer, topic=RAW, records_max=4, step=self.step)
-        self.stopping = asyncio.Event()
-        self.running: asyncio.Task[None] | None = None
-
-    async def start(self, *partitions: int) -> "Bench":
-        await self.worker.start()
-        self.running = asyncio.create_task(self.worker.run(self.stopping))
-        await self.consumer.assign(partitions)
-        return self
-
-    async def settle(self) -> None:
-        for _ in range(PATIENCE):
-            await asyncio.sleep(0)
-
-    async def end(self) -> None:
-        self.stopping.set()
-        assert self.running is not None
-        await self.running
-
-
-async def running(*partitions: int) -> Bench:
-    return await Bench().start(*partitions)
+from tests.runtime.worker_bench import Bench, running
 
 
 def test_every_record_is_processed_and_shown_to_lag_tools() -> None:
@@ -116,7 +40,7 @@ def test_what_was_polled_before_a_rebalance_is_left_to_the_new_owner() -> None:
         bench = Bench()
         await bench.worker.start()
         await bench.consumer.assign([0, 1])
-        polled = await bench.worker._poll()
+        polled = await bench.consumer.poll(100)
         await bench.consumer.assign([1])
         await bench.worker._process(polled)
         assert bench.step.closed == [0, 1]
@@ -231,33 +155,5 @@ def test_an_open_that_fails_at_an_assignment_ends_the_process() -> None:
         assert bench.running is not None
         with pytest.raises(ConnectionError):
             await bench.running
-
-    asyncio.run(go())
-
-
-def test_whoever_waits_for_the_first_assignment_hears_that_an_open_failed() -> None:
-    async def go() -> None:
-        bench = Bench()
-        bench.step.fails = ConnectionError("Redis is away")
-        await bench.worker.start()
-        waiting = asyncio.create_task(bench.worker.wait_assigned())
-        await bench.consumer.assign([0])
-        with pytest.raises(ConnectionError):
-            async with asyncio.timeout(5):
-                await waiting
-
-    asyncio.run(go())
-
-
-def test_the_first_assignment_is_waited_for_until_every_partition_is_open() -> None:
-    async def go() -> None:
-        bench = Bench()
-        await bench.worker.start()
-        waiting = asyncio.create_task(bench.worker.wait_assigned())
-        await bench.settle()
-        assert not waiting.done()
-        await bench.consumer.assign([0, 1])
-        await waiting
-        assert bench.step.opened == [0, 1]
 
     asyncio.run(go())

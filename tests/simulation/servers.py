@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from services.dedup.index import Behind, Claim, Judged
+from services.dedup.index import Behind, Claims, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.domain.catalog import Catalog
 from services.domain.chain import Range
@@ -188,7 +188,7 @@ class SimulatedIndex:
         self,
         partition: int,
         taken: Range,
-        claims: Sequence[Claim],
+        claims: Claims,
         *,
         chain_start: int,
         oldest_offset: int,
@@ -210,7 +210,7 @@ class SimulatedIndex:
         return answer
 
     async def restore(
-        self, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+        self, partition: int, taken: Range, claims: Claims, *, anew: bool
     ) -> Behind | None:
         """See SeenIndex."""
         behind: Behind | None = await self._scheduler.call(
@@ -228,14 +228,14 @@ class SimulatedIndex:
             ConnectionError,
         )
 
-    async def sweep(self, partition: int, buckets: range, oldest_offset: int) -> int:
+    async def sweep(self, partition: int, cursor: int, oldest_offset: int) -> int:
         """See SeenIndex."""
-        reached: int = await self._scheduler.call(
+        next_cursor: int = await self._scheduler.call(
             f"sweep [{partition}] below {oldest_offset}",
-            lambda: at_once(self._index.sweep(partition, buckets, oldest_offset)),
+            lambda: at_once(self._index.sweep(partition, cursor, oldest_offset)),
             ConnectionError,
         )
-        return reached
+        return next_cursor
 
 
 class SimulatedProjection:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from services.dedup import index_memory
-from services.dedup.index import Behind, Claim, Judged
+from services.dedup.index import Behind, Claims, Judged
 from services.dedup.index_memory import MemorySeenIndex
 from services.dedup.step import DedupStep
 from services.domain.catalog import Catalog
@@ -52,7 +52,7 @@ def mark_that_is_not_checked() -> AbstractContextManager[object]:
     claim = MemorySeenIndex.claim
 
     async def unchecked(
-        self: MemorySeenIndex, partition: int, taken: Range, claims: Sequence[Claim], **rest: int
+        self: MemorySeenIndex, partition: int, taken: Range, claims: Claims, **rest: int
     ) -> Judged | Behind:
         rest["chain_start"] = taken.first
         return await claim(self, partition, taken, claims, **rest)
@@ -65,7 +65,7 @@ def restore_that_does_not_check_the_mark() -> AbstractContextManager[object]:
     restore = MemorySeenIndex.restore
 
     async def unchecked(
-        self: MemorySeenIndex, partition: int, taken: Range, claims: Sequence[Claim], *, anew: bool
+        self: MemorySeenIndex, partition: int, taken: Range, claims: Claims, *, anew: bool
     ) -> Behind | None:
         mark = self.marks.get(partition, -1)
         self.marks[partition] = max(mark, taken.first - 1)

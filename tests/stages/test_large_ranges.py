@@ -111,13 +111,13 @@ def test_events_that_many_metrics_refuse_are_kept_whole_for_each(
 def test_a_range_that_many_metrics_group_apart_is_counted(loop: Loop, servers: Servers) -> None:
     async def scenario() -> None:
         async with OwnTopics(servers.kafka_bootstrap_servers) as log:
-            stages = Rated(log, MemoryCatalogSource(Catalog(1, metrics(36, ("url",)))))
+            stages = Rated(log, MemoryCatalogSource(Catalog(1, metrics(45, ("url",)))))
             await stages.post(0, transfers(0, 1_000, "7", url_bytes=60))
             [size] = await stages.rate(0)
             assert size > FORMERLY
             await stages.project(0)
             aggregates = stages.projection.aggregates
-            assert len(aggregates) == 36 * 1_000
+            assert len(aggregates) == 45 * 1_000
             assert {a.total for a in aggregates.values()} == {Decimal(7)}
 
     loop.run(scenario())
@@ -146,13 +146,13 @@ def test_a_range_that_is_too_large_stops_its_partition_until_metrics_are_archive
 ) -> None:
     async def scenario() -> None:
         async with OwnTopics(servers.kafka_bootstrap_servers) as log:
-            catalogs = MemoryCatalogSource(Catalog(1, metrics(600, ("url",))))
+            catalogs = MemoryCatalogSource(Catalog(1, metrics(900, ("url",))))
             stages = Rated(log, catalogs)
             await stages.post(0, transfers(0, 900, "7", url_bytes=60))
             await stages.post(1, transfers(1, 3, "7", url_bytes=60))
             assert await stages.rate(0) == []
             [halt] = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
-            for said in ("usage.rated[0]", "raw offsets 0 to 899", "600 metrics", "archive"):
+            for said in ("usage.rated[0]", "raw offsets 0 to 899", "900 metrics", "archive"):
                 assert said in halt
             assert int(halt.split(" bytes")[0].split()[-1]) > BATCH_BYTES_MAX[RATED]
             assert len(await stages.rate(1)) == 1

@@ -6,23 +6,21 @@ of which each that was started counts; tiers then count blocks.
 """
 
 from decimal import Decimal
-from fractions import Fraction
-from math import ceil, floor
 
 from services.domain.plan import RoundingBehavior, UnitConversion
-from services.domain.pricing.quantity import rounded
+from services.domain.pricing.quantity import quotient, rounded
 
 
 def convert(quantity: Decimal, conversion: UnitConversion | None) -> Decimal:
     """The quantity to price, in the charge's unit."""
     if conversion is None:
         return quantity
-    exact = Fraction(quantity) / Fraction(conversion.division_factor)
+    above, below = quotient(quantity, conversion.division_factor)
     if conversion.rounding is RoundingBehavior.FLOOR:
-        return Decimal(floor(exact))
+        return Decimal(above // below)
     if conversion.rounding is RoundingBehavior.CEILING:
-        return Decimal(ceil(exact))
-    return rounded(exact)
+        return Decimal(-(-above // below))
+    return rounded(above, below)
 
 
 def started_blocks(quantity: Decimal, package_size: Decimal | None) -> Decimal:
@@ -32,4 +30,5 @@ def started_blocks(quantity: Decimal, package_size: Decimal | None) -> Decimal:
     """
     if package_size is None:
         return quantity
-    return Decimal(ceil(Fraction(quantity) / Fraction(package_size)))
+    above, below = quotient(quantity, package_size)
+    return Decimal(-(-above // below))

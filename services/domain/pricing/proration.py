@@ -7,7 +7,6 @@ rounded as every quantity is (`quantity`), and its amount is exact from there.
 """
 
 from collections.abc import Iterable
-from fractions import Fraction
 
 from services.domain.number import multiply
 from services.domain.pricing.quantity import rounded
@@ -16,10 +15,10 @@ from services.domain.pricing.tiers import TierLine
 
 def prorated(lines: Iterable[TierLine], days_held: int, days_whole: int) -> list[TierLine]:
     """The same tiers with their share of the quantity."""
-    share = Fraction(days_held, days_whole)
     parts = []
     for line in lines:
-        quantity = rounded(Fraction(line.quantity) * share)
+        above, below = line.quantity.as_integer_ratio()
+        quantity = rounded(above * days_held, below * days_whole)
         amount = multiply(quantity, line.price)
         parts.append(TierLine(line.starts_after, quantity, line.price, amount))
     return parts

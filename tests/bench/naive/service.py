@@ -1,0 +1,109 @@
+"""The naive metering service: FastAPI, pydantic, asyncpg, one transaction a request.
+
+Written fairly: set-based statements, a pool, uvloop and httptools, rows in key order so that
+requests wait for each other and never deadlock. A 200 means that the events are committed and in
+the totals. Counts each transaction_id once, under two metrics: a sum of `bytes` by region, a count.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from pydantic import AwareDatetime, BaseModel, Field
+
+POOL_MIN, POOL_MAX = 4, 8
+
+_INSERT = """
+INSERT INTO usage_event (transaction_id, customer_id, event_type, occurred_at, properties)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[])
+ON CONFLICT (transaction_id) DO NOTHING
+RETURNING transaction_id
+"""
+_ADD = """
+INSERT INTO usage_total AS held (customer_id, metric, group_value, month, total)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::numeric[])
+ON CONFLICT (customer_id, metric, group_value, month)
+DO UPDATE SET total = held.total + excluded.total
+"""
+
+Key = tuple[str, str, str, date]  # customer, metric, group value, month
+
+
+class Properties(BaseModel):
+    """What the two metrics read."""
+
+    bytes: Decimal
+    region: str
+
+
+class Event(BaseModel):
+    """One usage event."""
+
+    transaction_id: Annotated[str, Field(min_length=1, max_length=128)]
+    customer_id: Annotated[str, Field(min_length=1, max_length=128)]
+    event_type: Annotated[str, Field(min_length=1, max_length=256)]
+    timestamp: AwareDatetime
+    properties: Properties
+
+
+Events = Annotated[list[Event], Field(min_length=1, max_length=100)]
+
+
+@asynccontextmanager
+async def _pool(app: FastAPI) -> AsyncIterator[None]:
+    async with asyncpg.create_pool(
+        os.environ["DATABASE_URL"], min_size=POOL_MIN, max_size=POOL_MAX
+    ) as pool:
+        app.state.pool = pool
+        yield
+
+
+app = FastAPI(lifespan=_pool)
+
+
+def _check_token(authorization: Annotated[str, Header()]) -> None:
+    if authorization != f"Bearer {os.environ['TOKEN']}":
+        raise HTTPException(401)
+
+
+@app.post("/v1/ingest", dependencies=[Depends(_check_token)])
+async def ingest(events: Events, request: Request) -> dict[str, Any]:
+    """Count the events, each id once."""
+    now = datetime.now(UTC)
+    for event in events:
+        if not now - timedelta(days=34) <= event.timestamp <= now + timedelta(hours=24):
+            raise HTTPException(400, f"the timestamp of {event.transaction_id} is out of bounds")
+    ordered = sorted(events, key=lambda event: event.transaction_id)
+    async with request.app.state.pool.acquire() as connection, connection.transaction():
+        new = await connection.fetch(_INSERT, *_columns(ordered))
+        totals = _totals(ordered, {row["transaction_id"] for row in new})
+        if totals:
+            rows = [(*key, total) for key, total in sorted(totals.items())]
+            await connection.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
+    return {}
+
+
+def _columns(events: Sequence[Event]) -> list[list[object]]:
+    rows = [
+        (e.transaction_id, e.customer_id, e.event_type, e.timestamp, e.properties.model_dump_json())
+        for e in events
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _totals(events: Sequence[Event], new: set[str]) -> dict[Key, Decimal]:
+    totals: dict[Key, Decimal] = defaultdict(Decimal)
+    for event in events:
+        if event.transaction_id not in new:
+            continue
+        new.remove(event.transaction_id)  # a second one of the same request
+        month = event.timestamp.astimezone(UTC).date().replace(day=1)
+        totals[event.customer_id, "sum", event.properties.region, month] += event.properties.bytes
+        totals[event.customer_id, "count", "", month] += 1
+    return totals

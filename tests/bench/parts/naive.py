@@ -1,0 +1,175 @@
+"""Tollgate against the naive service on the same machine, by the same generator, in turns.
+
+Tollgate's rate is from the first request to the last draft of a burst, the naive one's from the
+first request to the last 200, which is its commit. Each has a PostgreSQL of its own with the same
+settings, and both begin with as many events in them. While the naive one works, Tollgate's
+processes stand still.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from services.stack.embedded import EmbeddedServers
+from services.stack.ports import choose_ports
+from tests.bench.figures import median
+from tests.bench.load import Order, Posted, post
+from tests.bench.processes import cpu_seconds
+from tests.bench.scale import Scale
+from tests.bench.site import Drained, Site
+from tests.bench.stack import STAGES, BenchError
+
+WORKERS = 2  # as many as cores
+_TOKEN = "naive"
+_CONNECTIONS = 16
+_START_S_MAX = 30.0
+_SCHEMA = Path(__file__).parent.parent / "naive" / "schema.sql"
+# Under ids like those that are posted, so that the index is as large and as scattered.
+_FILL = """
+INSERT INTO usage_event (transaction_id, customer_id, event_type, occurred_at, properties)
+SELECT md5(n::text), 'before', 'before', now(), '{"bytes":"500","region":"region-1"}'
+FROM generate_series(1, $1) AS n
+"""
+_TOTALS = "SELECT metric, sum(total) AS total FROM usage_total GROUP BY 1"
+
+
+@dataclass(slots=True)
+class Naive:
+    """The naive service, running."""
+
+    address: tuple[str, int]
+    database_url: str
+    pid: int
+    unique: int = 0
+    amount: int = 0
+
+    def roots(self, servers: EmbeddedServers) -> dict[str, int]:
+        """Its processes by name."""
+        return {"service": self.pid, **servers.processes}
+
+
+async def measure(site: Site, scale: Scale) -> dict[str, Any]:
+    """In turns; the ratio of the medians."""
+    ours: list[Drained] = []
+    theirs: list[tuple[Posted, dict[str, float]]] = []
+    with tempfile.TemporaryDirectory(prefix="tollgate-naive-") as directory:
+        async with (
+            EmbeddedServers(Path(directory), only=("postgres",)) as servers,
+            _running(servers, await site.drafts.taken()) as naive,
+        ):
+            await _burst(site, naive, servers, 2.0)  # warm
+            for _ in range(scale.naive_rounds):
+                theirs.append(await _burst(site, naive, servers, scale.naive_s))
+                order = Order(site.shape(), _CONNECTIONS, seconds=scale.naive_s)
+                ours.append(await site.drained(order))
+            smaller = [
+                await _smaller(site, naive, servers, scale, batch) for batch in scale.naive_batches
+            ]
+    own = [run.per_s for run in ours]
+    rates = [posted.events / posted.seconds for posted, _ in theirs]
+    return {
+        "figures": {"naive_ratio": median(own) / median(rates)},
+        "workers": WORKERS,
+        "connections": _CONNECTIONS,
+        "naive_per_s": rates,
+        "tollgate_per_s": own,
+        "smaller_requests": smaller,
+        "naive": [
+            {**posted.summary(), "cpu_us_per_event_by_process": cpu} for posted, cpu in theirs
+        ],
+        "tollgate": [run.summary() for run in ours],
+    }
+
+
+async def _smaller(
+    site: Site, naive: Naive, servers: EmbeddedServers, scale: Scale, batch: int
+) -> dict[str, float]:
+    """Both with fewer events a request: what a request costs shows."""
+    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch)
+    own = await site.drained(Order(site.shape(batch=batch), _CONNECTIONS, seconds=scale.naive_s))
+    per_s = theirs.events / theirs.seconds
+    return {
+        "events_a_request": batch,
+        "naive_per_s": per_s,
+        "tollgate_per_s": own.per_s,
+        "ratio": own.per_s / per_s,
+    }
+
+
+async def _burst(
+    site: Site, naive: Naive, servers: EmbeddedServers, seconds: float, batch: int = 100
+) -> tuple[Posted, dict[str, float]]:
+    """One burst, its totals checked to the last event; with CPU by process, of an event."""
+    order = Order(site.shape(batch=batch), _CONNECTIONS, seconds=seconds)
+    with site.stack.stopped(("kafka", "gateway", *STAGES)):
+        before = cpu_seconds(naive.roots(servers))
+        posted = await post(naive.address, _TOKEN, order)
+        after = cpu_seconds(naive.roots(servers))
+    naive.unique += posted.unique
+    naive.amount += posted.amount
+    connection = await asyncpg.connect(naive.database_url)
+    try:
+        rows = await connection.fetch(_TOTALS)
+    finally:
+        await connection.close()
+    found = {row["metric"]: row["total"] for row in rows}
+    wanted = {"sum": Decimal(naive.amount), "count": Decimal(naive.unique)}
+    if found != wanted:
+        raise BenchError(f"the naive service counted {found}, posted were {wanted}")
+    return posted, {name: 1e6 * (after[name] - before[name]) / posted.events for name in after}
+
+
+@asynccontextmanager
+async def _running(servers: EmbeddedServers, events: int) -> AsyncIterator[Naive]:
+    database_url = servers.database_url
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(_SCHEMA.read_text(encoding="utf-8"))
+        await connection.execute(_FILL, events, timeout=300)
+        await connection.execute("VACUUM ANALYZE usage_event")
+    finally:
+        await connection.close()
+    port = choose_ports(["naive"], {})["naive"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "tests.bench.naive.service:app"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+        env={**os.environ, "DATABASE_URL": database_url, "TOKEN": _TOKEN},
+        start_new_session=True,
+    )
+    try:
+        await _answers(port)
+        yield Naive(("127.0.0.1", port), database_url, process.pid)
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await process.wait()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _answers(port: int) -> None:
+    deadline = time.monotonic() + _START_S_MAX
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise BenchError("the naive service does not start") from None
+            await asyncio.sleep(0.1)
+            continue
+        writer.close()
+        return

@@ -1,0 +1,81 @@
+"""How much of everything: the full bench, and the quick one with the same keys."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Counts and durations of the parts."""
+
+    quick: bool
+    warm_up_s: float
+    sustained_s: float
+    trial_s: float  # of a rate that is tried before it is sustained
+    trials_max: int
+    latency_s: float
+    probes_per_s: float
+    idle_probes: int
+    accepted_bursts: int
+    accepted_s: float
+    single_s: float
+    naive_rounds: int
+    naive_s: float
+    naive_batches: tuple[int, ...]  # smaller requests, which give no figure
+    redis_ids: tuple[int, ...]
+    growth_customers: int
+    growth_chunk: int  # events in which cost is measured
+    growth_between: int  # events from the first chunk to the last
+    shape_s: float
+    scaling_s: float
+    warm_starts: int
+    deep: bool  # verify --deep at the end of a stack
+
+
+FULL = Scale(
+    quick=False,
+    warm_up_s=6.0,
+    sustained_s=60.0,
+    trial_s=12.0,
+    trials_max=4,
+    latency_s=60.0,
+    probes_per_s=20.0,
+    idle_probes=40,
+    accepted_bursts=5,
+    accepted_s=3.0,
+    single_s=10.0,
+    naive_rounds=3,
+    naive_s=8.0,
+    naive_batches=(10, 1),
+    redis_ids=(100_000, 1_000_000, 10_000_000),
+    growth_customers=100_000,
+    growth_chunk=1_000_000,
+    growth_between=9_000_000,
+    shape_s=5.0,
+    scaling_s=12.0,
+    warm_starts=3,
+    deep=True,
+)
+QUICK = Scale(
+    quick=True,
+    warm_up_s=3.0,
+    sustained_s=12.0,
+    trial_s=4.0,
+    trials_max=2,
+    latency_s=10.0,
+    probes_per_s=20.0,
+    idle_probes=20,
+    accepted_bursts=3,
+    accepted_s=1.5,
+    single_s=3.0,
+    naive_rounds=2,
+    naive_s=2.0,
+    naive_batches=(),
+    redis_ids=(100_000, 1_000_000),
+    growth_customers=10_000,
+    growth_chunk=100_000,
+    growth_between=200_000,
+    shape_s=0.0,
+    scaling_s=0.0,
+    warm_starts=1,
+    deep=False,
+)

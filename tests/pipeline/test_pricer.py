@@ -1,0 +1,93 @@
+"""When pricing runs: at once when it is woken, and with a rest after every pass that priced."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from services.projector import pricer
+from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
+from services.projector.pricer import Pricer, rest_after
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+@dataclass
+class Batch:
+    """Marks that nobody has a draft for."""
+
+    taken: int
+    drafts: Sequence[StaleDraft] = ()
+
+    async def quantities(self) -> Mapping[UUID, Mapping[UUID, Decimal]]:
+        """Never asked for."""
+        raise AssertionError
+
+    async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
+        """Never asked for."""
+        raise AssertionError
+
+
+@dataclass
+class Marks:
+    """A work list in memory."""
+
+    waiting: int = 0
+    passes: list[int] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def take(self, count_max: int) -> AsyncIterator[DraftBatch]:
+        """See Drafts."""
+        taken = min(count_max, self.waiting)
+        yield Batch(taken)
+        self.waiting -= taken
+        self.passes.append(taken)
+
+    async def open_periods(self, now: datetime) -> int:
+        """See Drafts."""
+        return 0
+
+
+def test_the_rest_is_a_multiple_of_the_pass_and_bounded() -> None:
+    assert rest_after(0) == 0
+    assert rest_after(0.1) == pytest.approx(0.2)
+    assert rest_after(60) == 0.5
+
+
+def test_it_rests_after_every_pass_that_priced_and_after_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests: list[float] = []
+
+    def no_rest(pass_s: float) -> float:
+        rests.append(pass_s)
+        return 0
+
+    monkeypatch.setattr(pricer, "rest_after", no_rest)
+    monkeypatch.setattr(pricer, "IDLE_WAIT_S", 600)
+
+    async def scenario() -> None:
+        marks = Marks(2 * pricer.MARKS_MAX + 1)
+        subject = Pricer(marks, lambda: NOW)
+        running = asyncio.create_task(subject.run())
+        while len(marks.passes) < 4:
+            await asyncio.sleep(0)
+        assert marks.passes == [pricer.MARKS_MAX, pricer.MARKS_MAX, 1, 0]
+        assert len(rests) == 3
+        marks.waiting = 7
+        subject.wake()
+        while marks.waiting:
+            await asyncio.sleep(0)
+        assert marks.passes[4:] == [7]
+        running.cancel()
+
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await scenario()
+
+    asyncio.run(bounded())
