@@ -201,7 +201,8 @@ def case_of(random: Random) -> Case:
     trial = random.choice((*[None] * 8, TrialTerms(), TrialTerms(Decimal(50))))
     number = 0 if trial else random.choice((0, 1, 2, 3, 5))
     held = Period(START, START + timedelta(days=random.choice((30, 30, 10, 7))))
-    whole = held if trial else Period(START, START + timedelta(days=30))
+    days = random.choice((30, 31, 90))
+    whole = held if trial else Period(START, START + timedelta(days=days))
     usage = usage_of(random, number)
     grants = [grant_of(random, each) for each in range(random.randrange(4))]
     cuts = cuts_of(held, [each.grant for each in grants])

@@ -20,7 +20,7 @@ from services.domain.pricing.charge import sum_of
 from services.domain.pricing.invoice import Credits, PricedInvoice, price_period
 from services.domain.pricing.lines import ProductLine
 from services.domain.pricing.reconcile import reconcile
-from services.domain.pricing.terms import plan_at, trial_plan
+from services.domain.pricing.terms import PlanTerms, plan_at
 from services.domain.pricing.usage import PeriodUsage
 from services.domain.reference.credits import paid_by
 from services.domain.reference.price import Bill, Line, bill_period, lines_of
@@ -41,9 +41,7 @@ from tests.domain.pricing_cases import (
 
 def priced(case: Case) -> PricedInvoice:
     """By the domain."""
-    plan = plan_at(case.plan, case.billed.number, case.adjustments)
-    if case.trial is not None:
-        plan = trial_plan(plan)
+    plan = PlanTerms(case.plan, case.adjustments).of(case.billed)
     return price_period(plan, case.usage, case.billed, case.trial, case.credits)
 
 

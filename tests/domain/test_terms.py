@@ -12,8 +12,14 @@ from services.domain.pricing.adjustment import (
     PriceAdjustment,
     adjustment_faults,
 )
-from services.domain.pricing.terms import OverageRateAdjustment, plan_at, step_of, trial_plan
-from tests.domain.plan_parts import PRODUCT, TOKENS, charge, plan, price, used
+from services.domain.pricing.terms import (
+    OverageRateAdjustment,
+    PlanTerms,
+    plan_at,
+    step_of,
+    trial_plan,
+)
+from tests.domain.plan_parts import PRODUCT, TOKENS, billed, charge, plan, price, used
 
 FIRST, SECOND = UUID(int=101), UUID(int=102)
 RAMP = plan(
@@ -44,6 +50,18 @@ def test_a_plan_that_never_changes_is_handed_on_as_it_is() -> None:
     steady = plan(charge())
     assert plan_at(steady, 7) is steady
     assert trial_plan(steady) is steady
+
+
+def test_a_step_is_worked_out_once() -> None:
+    terms = PlanTerms(RAMP, [own(OVERRIDE, "5", start_period=2)])
+    seen = [terms.of(billed(number)) for number in (0, 1, 2, 3, 4)]
+    assert [each is terms.of(billed(number)) for number, each in enumerate(seen)] == [True] * 5
+    assert [seen[number] == plan_at(RAMP, number, [own(OVERRIDE, "5", start_period=2)])
+            for number in range(5)] == [True] * 5  # fmt: skip
+    assert seen[3] is seen[4]
+    assert len(set(map(id, seen))) == 4
+    tried = terms.of(billed(trial=True))
+    assert tried == trial_plan(plan_at(RAMP, 0))
 
 
 def test_minimums_and_rates_have_ramps_by_unit() -> None:

@@ -1,7 +1,7 @@
 """The order of arithmetic from metered quantities to an invoice's amounts. Pure and exact.
 
-Before this, once for many invoices: `terms.plan_at` (ramps, then the customer's prices) and, for a
-trial, `terms.trial_plan`.
+Before this, once for many invoices: `terms.PlanTerms`, which is ramps, then the customer's own
+prices, and of a trial the usage charges only.
 
  1. unit conversion of the metered quantity, then started blocks      conversion
  2. tiers, on from the earlier periods of their window; each exact    tiers
@@ -61,7 +61,7 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Credits:
     """The credits that an invoice may use. `used_until`: usage from the period's start up to each
-    of `credits.cuts_of`, in order."""
+    of `credits.cuts_of`, in order, with the same earlier periods."""
 
     grants: Sequence[AvailableGrant]
     used_until: Sequence[tuple[datetime, PeriodUsage]] = ()

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from services.domain.plan import Charge, ChargeType, Minimum, OverageRate, Plan
 from services.domain.pricing.adjustment import PriceAdjustment, adjusted
+from services.domain.schedule import BilledPeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,38 @@ def plan_at(
     )
 
 
-def step_of(plan: Plan, number: int, adjustments: Iterable[PriceAdjustment] = ()) -> int:
-    """From which period on the plan is as it is in this one: a key under which to keep
-    `plan_at`."""
-    starts = sorted({*plan.starts, *(each.start_period for each in adjustments)})
+def step_of(plan: Plan, number: int, adjustments: Sequence[PriceAdjustment] = ()) -> int:
+    """From which period on the plan is as it is in this one."""
+    starts: Sequence[int] = plan.starts
+    if adjustments:
+        starts = sorted({*starts, *(each.start_period for each in adjustments)})
     return starts[bisect_right(starts, number) - 1]
+
+
+class PlanTerms:
+    """A plan as a customer has it, each step of it worked out once: the same object for every
+    invoice of a step. One is enough for all customers without prices of their own."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        adjustments: Sequence[PriceAdjustment] = (),
+        overage: Sequence[OverageRateAdjustment] = (),
+    ) -> None:
+        self._plan = plan
+        self._adjustments = adjustments
+        self._overage = overage
+        self._steps: dict[tuple[int, bool], Plan] = {}
+
+    def of(self, billed: BilledPeriod) -> Plan:
+        """The plan as it is in a period, or during the trial that the period is."""
+        step = step_of(self._plan, billed.number, self._adjustments), billed.trial
+        found = self._steps.get(step)
+        if found is None:
+            found = plan_at(self._plan, billed.number, self._adjustments, self._overage)
+            found = trial_plan(found) if billed.trial else found
+            self._steps[step] = found
+        return found
 
 
 def trial_plan(plan: Plan) -> Plan:
