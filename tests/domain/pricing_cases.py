@@ -212,7 +212,7 @@ def case_of(random: Random) -> Case:
         BilledPeriod(held, whole, number, trial is not None),
         adjustments_of(random, plan),
         trial,
-        Credits(grants, [(at, replace(usage_of(random, 0), earlier=usage.earlier)) for at in cuts]),
+        Credits(grants, [(at, usage_of(random, 0)._replace(earlier=usage.earlier)) for at in cuts]),
     )
 
 
