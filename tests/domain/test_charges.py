@@ -12,6 +12,7 @@ from services.domain.plan import ChargeType, RoundingBehavior, Tiering, UnitConv
 from services.domain.pricing.charge import periods_needed
 from services.domain.pricing.invoice import price_invoice, price_period
 from services.domain.pricing.usage import GroupValues, PeriodUsage, meters_of
+from services.domain.schedule import BilledPeriod
 from tests.domain.plan_parts import (
     METRIC,
     NOVEMBER,
@@ -84,6 +85,13 @@ def test_a_share_that_does_not_come_out_even_is_a_quantity_of_20_places_and_exac
     assert line.quantity == Decimal("0.33333333333333333333")
     assert line.subtotal == invoice.subtotal == Decimal("999.99999999999999999")
     assert invoice.total == 1000
+
+
+def test_the_share_is_of_the_days_that_the_period_has() -> None:
+    december = Period(utc(2026, 12), utc(2027, 1))
+    ten_days = BilledPeriod(Period(utc(2026, 12), utc(2026, 12, 11)), december, 0)
+    fee = charge(("0", "3100"), charge_type=ChargeType.FIXED)
+    assert price_period(plan(fee), PeriodUsage({}), ten_days).total == 1000
 
 
 def test_tiers_of_a_flat_fee_are_of_the_whole_quantity() -> None:
