@@ -122,6 +122,20 @@ def test_a_piece_is_what_was_used_in_it_at_the_prices_of_its_tiers() -> None:
     assert invoice.total == 9000
 
 
+def test_what_a_piece_has_used_up_is_gone_for_the_next() -> None:
+    pieces = [piece(80, end=utc(2026, 11, 11)), piece(80, start=utc(2026, 11, 11))]
+    assert paid(pieces, FIRST) == {"grant 1": 100}
+
+
+def test_a_grant_that_holds_for_a_part_of_an_uncut_piece_covers_none_of_it() -> None:
+    parts: list[dict[str, Any]] = [
+        {"expires_at": utc(2026, 11, 11)},
+        {"effective_at": utc(2026, 11, 11)},
+    ]
+    for part in parts:
+        assert paid([piece(80)], grant("100", **part)) == {}
+
+
 def test_credits_do_not_look_ahead() -> None:
     """What was covered stays covered when usage falls later: the total goes below zero."""
     first = piece(100, end=utc(2026, 11, 11))

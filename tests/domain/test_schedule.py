@@ -177,6 +177,14 @@ def test_instants_of_any_zone_are_the_same_instants() -> None:
     assert local.period(0).held.start.tzinfo is UTC  # type: ignore[union-attr]  # it has one
 
 
+def test_the_month_of_an_instant_is_that_of_utc() -> None:
+    schedule = Schedule(MONTHLY, CALENDAR, utc(2026, 11, 1))
+    east = datetime(2026, 12, 1, 10, tzinfo=timezone(timedelta(hours=14)))  # 30 November
+    west = datetime(2026, 11, 30, 20, tzinfo=timezone(-timedelta(hours=12)))  # 1 December
+    assert schedule.period_at(east) == schedule.period(0)
+    assert schedule.period_at(west) == schedule.period(1)
+
+
 def test_a_plan_begins_at_midnight() -> None:
     with pytest.raises(AssertionError, match="midnight"):
         Schedule(MONTHLY, CALENDAR, utc(2026, 11, 18, 1))

@@ -104,6 +104,17 @@ def test_what_is_left_of_a_custom_unit_is_converted() -> None:
     assert invoice.unit == USD_CENTS
 
 
+def test_a_converted_total_has_the_places_of_the_currency() -> None:
+    tenths = plan(
+        charge(("0", "0.1")),
+        unit=TOKENS,
+        overage_rates=(OverageRate(TOKENS, USD_CENTS, Decimal(3)),),
+    )
+    invoice = price(tenths, used("5"))
+    assert invoice.due == Decimal("1.5")
+    assert invoice.total == 2
+
+
 def test_credits_in_a_custom_unit_are_used_before_the_conversion_and_others_not_at_all() -> None:
     tokens = AvailableGrant(grant("900", unit=TOKENS), Decimal(900))
     cents = AvailableGrant(grant("900", number=2), Decimal(900))
