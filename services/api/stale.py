@@ -62,9 +62,9 @@ async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
     up to when usage is in them.
     """
     newest = await context.value(_NEWEST, customer_id)
-    polls = int(REFRESH_WAIT_S / REFRESH_POLL_S)
-    while newest is not None and polls > 0:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + REFRESH_WAIT_S
+    while newest is not None and loop.time() < until:
         await asyncio.sleep(REFRESH_POLL_S)
-        polls -= 1
         if not await context.value(_WAITING, customer_id, newest):
             break

@@ -13,13 +13,16 @@ from services.runtime.consumer_kafka import KafkaConsumer
 from services.runtime.log import RAW
 from services.runtime.log_kafka import KafkaLog, cluster_namespace
 from services.runtime.process import notify_ready, run_stage
+from services.runtime.records_kafka import hand_out_own_records
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# Several ranges a partition and poll when there is a backlog.
-RECORDS_MAX = 16_000
+# Of a partition and poll: some ranges, so that all partitions have their part of each poll and are
+# worked on side by side. A limit by count would let one that is behind keep the others waiting.
+FETCH_BYTES = 1024 * 1024
+RECORDS_MAX = 1_000_000
 # Under load, from poll to poll: a range of some hundred events costs little more than one of ten.
 PACE_S = 0.1
 # Longer than any script takes; a Redis that does not answer by then ends the process.
@@ -28,6 +31,7 @@ REDIS_TIMEOUT_S = 10
 
 async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
+    hand_out_own_records()
     redis = Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)
     namespace = await cluster_namespace(settings.kafka_bootstrap_servers)
     index = RedisSeenIndex(redis, namespace)
@@ -41,6 +45,7 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
             topic=RAW,
             group="tollgate-dedup",
             instance_id=settings.instance_id,
+            fetch_bytes=FETCH_BYTES,
         ),
         topic=RAW,
         records_max=RECORDS_MAX,

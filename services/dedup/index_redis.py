@@ -152,6 +152,7 @@ def _packed(claims: Claims) -> tuple[bytes, bytes, int]:
     assert count <= CLAIMS_MAX, f"{count} ids in one range"
     digests = b"".join(claims.digests)
     assert len(digests) == count * DIGEST_BYTES, "a digest has another length"
+    assert max(claims.fingerprints, default=0) <= _FINGERPRINT_MASK, "a fingerprint is too long"
     pairs = zip(claims.offsets, claims.fingerprints, strict=True)
     if max(claims.offsets, default=0) < _SHORT_OFFSET_MAX:
         entries = [offset << FINGERPRINT_BITS | fingerprint for offset, fingerprint in pairs]

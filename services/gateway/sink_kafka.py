@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 # A lone event waits this long for company; the longest wait is for those who come after a flush
 # of EVENTS_BUSY, who will have company.
 LINGER_S_MIN = 0.001
-LINGER_S_MAX = 0.006
-EVENTS_BUSY = 100
+LINGER_S_MAX = 0.010
+EVENTS_BUSY = 300
 # So many share a flush's cost well enough: they do not wait for more.
 EVENTS_ENOUGH = 500
 # Under the topic's max.message.bytes (1 MiB), and one event of 256 KiB always fits.
@@ -140,7 +140,6 @@ class KafkaEventSink:
 
     async def _send(self, flush: Flush, producer: AIOKafkaProducer) -> None:
         self._events_before = flush.events
-        failure: Exception | None = Unavailable("a fault of the gateway's own")
         acknowledged: list[asyncio.Future[object]] = []
         try:
             reach("before_send")
@@ -151,15 +150,25 @@ class KafkaEventSink:
                 for each in acknowledged:
                     await each
             reach("after_send")
-            failure = None
         except (KafkaError, TimeoutError) as error:
-            failure = error
-        finally:
-            flush.end(failure)
-            if failure is not None:
-                for each in acknowledged:
-                    each.cancel()  # nobody asks for what else failed
-                self._retire(producer, failure)
+            self._give_up(flush, producer, acknowledged, error)
+        except Exception as fault:  # our own; but nobody waits for ever because of it
+            self._give_up(flush, producer, acknowledged, fault)
+            raise
+        else:
+            flush.end(None)
+
+    def _give_up(
+        self,
+        flush: Flush,
+        producer: AIOKafkaProducer,
+        acknowledged: list[asyncio.Future[object]],
+        failure: Exception,
+    ) -> None:
+        for each in acknowledged:
+            each.cancel()  # nobody asks for what else failed
+        flush.end(failure)
+        self._retire(producer, failure)
 
     def _retire(self, producer: AIOKafkaProducer, failure: Exception) -> None:
         logger.warning("Kafka gave up a batch (%r); 503 until a new producer connects", failure)

@@ -76,7 +76,8 @@ async def take_marks(connection: asyncpg.Connection, count_max: int) -> Sequence
     ordered = list(customers.items())
     marks = [Mark(customer_id, None, month) for (customer_id, month), _ in ordered[:count_max]]
     left = [_Row(row_id, *place, None) for place, row_id in ordered[count_max:]]
-    room, waiting = count_max - len(marks), sum(len(m.references) for m in months.values())
+    room = count_max - len(marks)
+    waiting = max(1, sum(len(of_month.references) for of_month in months.values()))
     for month, of_month in months.items():
         # Every month its share, so that none waits for ever.
         share = min(len(of_month.references), -(-room * len(of_month.references) // waiting))

@@ -123,7 +123,9 @@ async def _add_distinct(
     drafts: Sequence[StaleDraft],
     generation: int,
 ) -> None:
-    for number, metric_id, count in await connection.fetch(_DISTINCT, *_within(drafts), generation):
+    for number, metric_id, count in await connection.fetch(
+        _DISTINCT.format(series=_SERIES), *_within(drafts), generation
+    ):
         quantities[drafts[number - 1].invoice_id][metric_id] = Decimal(count)
 
 

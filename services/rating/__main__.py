@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import uvloop
+
 from services.rating.agent import make_app
 from services.rating.catalog_postgres import PostgresCatalogSource
 from services.rating.step import RatingStep
@@ -73,6 +75,8 @@ async def _stop(app: Any, exit_status: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry of `tollgate rating`."""
+    # Faust reads in a thread of its own, whose loop comes from the policy.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     return run_stage("rating", rating, argv)
 
 

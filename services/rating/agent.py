@@ -1,7 +1,7 @@
 """The Faust app: one agent that hands each usage.unique record to the rating step.
 
-Faust acks an event even when its agent raised, and its commit can step over a record that was not
-acked; so any exception here ends the process at once, before the next ack.
+Faust would ack an event even when its agent raised, and its commit can step over a record that was
+not acked; so acks are our own, and any exception here ends the process at once, before the next.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 GROUP = "tollgate-rating"
 _EXIT_FAILURE = 1
+# Records that are rated at the same time; each takes at most some tens of MB meanwhile.
+UNDER_WAY_MAX = 8
 # Three small requests a partition.
 CHECK_EVERY_S = 10.0
 
@@ -43,15 +45,15 @@ def make_app(
 
     @app.agent(source, concurrency=1, name="rating")  # type: ignore[untyped-decorator]  # no types
     async def rating(stream: Any) -> None:
-        async for event in stream.events():
-            reach("after_poll")
-            message = event.message
-            record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
-            try:
-                await opened.wait()
-                await step.process(record)
-            except Exception:  # noqa: BLE001 (the process ends there)
-                _end_at_once()
+        # While one record waits for Kafka or PostgreSQL, those of other partitions are folded; the
+        # step keeps those of one partition in order.
+        free = asyncio.Semaphore(UNDER_WAY_MAX)
+        async with asyncio.TaskGroup() as under_way:  # ends with the agent
+            async for event in stream.noack().events():
+                reach("after_poll")
+                await free.acquire()
+                task = under_way.create_task(_rate(step, event, opened))
+                task.add_done_callback(lambda _: free.release())
 
     @app.timer(interval=CHECK_EVERY_S)  # type: ignore[untyped-decorator]  # no types
     async def check() -> None:
@@ -84,6 +86,17 @@ def make_app(
         logger.info("rates partitions %s", sorted(place.partition for place in offsets))
 
     return app
+
+
+async def _rate(step: RatingStep, event: Any, opened: asyncio.Event) -> None:
+    message = event.message
+    record = Record(message.partition, message.offset, 0, message.key, bytes(message.value))
+    await opened.wait()
+    try:
+        await step.process(record)
+    except Exception:  # noqa: BLE001 (the process ends there)
+        _end_at_once()
+    event.ack()
 
 
 def _app(bootstrap_servers: str, partitions: int, instance_id: str | None) -> Any:

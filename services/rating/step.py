@@ -128,7 +128,8 @@ class RatingStep:
         self._partitions.pop(partition, None)
 
     async def process(self, record: Record) -> None:
-        """Rate one record. A gap is first read up from the checkpoint; when it stays, or the
+        """Rate one record; of one partition, in the order of the calls, and of several at once. A
+        gap is first read up from the checkpoint; when it stays, or the
         record becomes too large for usage.rated, the partition halts loudly and the others go on.
         """
         state = self._partitions.get(record.partition)
@@ -175,8 +176,8 @@ class RatingStep:
         if isinstance(step, Gap):
             raise ChainBroken(UNIQUE, record.partition, step.expected, step.found)
         if not isinstance(step, Repeat):
-            self._catalog = await self._catalogs.current(self._catalog)
-            rated = rated_batch(record, batch, step.range, self._catalog)
+            catalog = self._catalog = await self._catalogs.current(self._catalog)
+            rated = rated_batch(record, batch, step.range, catalog)
             reach("before_send")
             try:
                 await self._log.append(RATED, record.partition, encode(rated))

@@ -33,9 +33,16 @@ class KafkaConsumer:
     """See `services.runtime.consumer.Consumer`."""
 
     def __init__(
-        self, bootstrap_servers: str, *, topic: str, group: str, instance_id: str | None = None
+        self,
+        bootstrap_servers: str,
+        *,
+        topic: str,
+        group: str,
+        instance_id: str | None = None,
+        fetch_bytes: int = FETCH_BYTES,
     ) -> None:
-        """`instance_id`: of a static member of the group (TOLLGATE_INSTANCE_ID), or None."""
+        """`instance_id`: of a static member of the group (TOLLGATE_INSTANCE_ID), or None;
+        `fetch_bytes`: what a poll brings of a partition, about (a record beyond it comes whole)."""
         self._topic = topic
         self._behind = False
         # Given no records until they are assigned again.
@@ -53,7 +60,7 @@ class KafkaConsumer:
             auto_offset_reset="none",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            max_partition_fetch_bytes=FETCH_BYTES,
+            max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=POLL_WAIT_MS,
         )
 

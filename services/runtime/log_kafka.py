@@ -164,5 +164,7 @@ async def cluster_namespace(bootstrap_servers: str) -> str:
 
 
 def as_record(record: Any) -> Record:
-    """aiokafka's record, which has no type, as ours."""
+    """aiokafka's record, which has no type, as ours (see `records_kafka`: it may be)."""
+    if type(record) is Record:
+        return record
     return Record(record.partition, record.offset, record.timestamp, record.key, record.value)

@@ -20,6 +20,9 @@ from services.runtime.log import Record
 
 logger = logging.getLogger(__name__)
 
+# Lag tools look every few seconds; a commit costs as much as a poll.
+COMMIT_EVERY_S = 1.0
+
 
 class Step(Protocol):
     """What a stage does with its partitions. Any exception but ChainBroken ends the process."""
@@ -66,6 +69,9 @@ class Worker:
         self._suspect: dict[int, int] = {}
         self._halted: set[int] = set()
         self._fatal: asyncio.Future[None] | None = None
+        # Positions that lag tools are not told yet, and when they were told last.
+        self._untold: dict[int, int] = {}
+        self._told_at = 0.0
 
     async def start(self) -> None:
         """Join the group and take over the partitions it gives."""
@@ -88,12 +94,21 @@ class Worker:
     async def _turn(self, ending: asyncio.Future[Any]) -> None:
         fetched = await self._poll(ending)
         if not fetched:
+            await self._tell()
             return
         behind = self._consumer.behind()
-        rested_at = asyncio.get_running_loop().time() + self._pace_s
+        now = asyncio.get_running_loop().time()
         await self._process(fetched)
+        if now >= self._told_at + COMMIT_EVERY_S:
+            self._told_at = now
+            await self._tell()
         if not behind:
-            await self._rest(rested_at, ending)
+            await self._rest(now + self._pace_s, ending)
+
+    async def _tell(self) -> None:
+        positions, self._untold = self._untold, {}
+        if positions:
+            await self._consumer.commit(positions)
 
     async def stop(self) -> None:
         """Leave the group."""
@@ -102,6 +117,7 @@ class Worker:
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Give partitions up between two calls of the step."""
         async with self._busy:
+            self._untold.clear()  # whoever has them next tells
             for partition in partitions:
                 await self._step.close(partition)
 
@@ -162,8 +178,7 @@ class Worker:
             for broken in await self._step.process(records):
                 del positions[broken.partition]
                 await self._doubt(broken)
-        if positions:
-            await self._consumer.commit(positions)
+            self._untold.update(positions)
 
     async def _doubt(self, broken: ChainBroken) -> None:
         """Seek back to the checkpoint once: records polled before a rebalance look like a gap."""

@@ -23,11 +23,20 @@ from tests.bench.report import hardware, versions
 from tests.bench.results import Results
 from tests.bench.scale import FULL, QUICK, Scale
 
+# What an idle system does beside.
+OTHERS_CORES_MAX = 0.1
+
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """SIGTERM ends it as Ctrl-C does: what was started is ended, what was made is removed."""
     running = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+
+    def stop() -> None:
+        if not running.cancelling():  # once more would cut the ending short
+            running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     await running
 
 
@@ -37,13 +46,16 @@ async def run(scale: Scale, only: set[str], results: Results) -> None:
         wanted = [name for name in group.parts if name in only]
         if not wanted:
             continue
+        verified = set(results.verified)
         try:
             await group.run(scale, wanted, results)
         except Exception as error:  # noqa: BLE001 (other stacks may do)
             traceback.print_exc()
-            # Whether what was measured before it was counted right is not known.
             results.failed(", ".join(wanted), error)
-            results.discard(wanted)
+        finally:
+            # Whether what was measured on a stack that ended early was counted right is not known.
+            if group.verifies and set(results.verified) == verified:
+                results.discard(wanted)
 
 
 def main() -> int:
@@ -69,17 +81,26 @@ def main() -> int:
         "settings": {**asdict(scale), "parts": [name for name in known if name in only]},
         "targets": {key: asdict(target) for key, target in TARGETS.items()},
     }
-    asyncio.run(until_stopped(run(scale, only, results)))
+    try:
+        asyncio.run(until_stopped(run(scale, only, results)))
+    except asyncio.CancelledError as stopped:
+        results.failed("what was not measured yet", stopped)
     document["versions"] |= results.servers
     document["seconds"] = time.monotonic() - began
     document["figures"] = results.figures()
     document["errors"] = results.errors
     document["verified"] = results.verified
+    document["cores_busy_with_other_work_max"] = results.others_cores()
     document["parts"] = results.parts
     arguments.output.write_text(json.dumps(document, indent=1) + "\n")
     print("\n" + table(results.figures()))
     for title, text in results.tables.items():
         print(f"\n{title}\n{text}")
+    if results.others_cores() > OTHERS_CORES_MAX:
+        print(
+            f"\nOther work took up to {results.others_cores():.1f} cores meanwhile: rates and"
+            " delays are worse than they would be, CPU per event a little."
+        )
     for name, error in results.errors.items():
         print(f"\nFAILED {name}: {error}")
     print(f"\n{document['seconds']:.0f} s; everything else is in {arguments.output}")

@@ -210,7 +210,9 @@ def main() -> None:
     """Entry."""
     order = json.loads(sys.stdin.readline())
     addresses = [(str(host), int(port)) for host, port in order["addresses"]]
-    bodies = Bodies(Shape(**order["shape"]), host=addresses[0][0], token=order["token"])
+    bodies = Bodies(
+        Shape(**order["shape"]), host=addresses[0][0], token=order["token"], path=order["path"]
+    )
     path = Path(order["progress"])
     with path.open("r+b") as file, mmap.mmap(file.fileno(), PROGRESS.size) as shared:
         progress = memoryview(shared)

@@ -29,6 +29,7 @@ class Order:
     per_s: float | None = None
     seconds: float | None = None
     count: int | None = None
+    path: str = "/v1/ingest"
 
 
 @dataclass(frozen=True, slots=True)

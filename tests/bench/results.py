@@ -1,10 +1,13 @@
 """What was measured, collected: figures, raw numbers, errors, what verify said."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.bench.figures import TARGETS, shown
+
+# The key under which a run says what others took of the machine.
+OTHERS = "cores_busy_with_other_work"
 
 
 class Results:
@@ -43,9 +46,25 @@ class Results:
             if name in self.parts:
                 self.parts[name]["figures"] = {}
 
+    def others_cores(self) -> float:
+        """The most that other work on the machine took during any run."""
+        return max((cores for cores in _found(self.parts, OTHERS)), default=0.0)
+
     def figures(self) -> dict[str, float | None]:
         """Every figure, None for what was not measured."""
         found: dict[str, float | None] = dict.fromkeys(TARGETS)
         for measured in self.parts.values():
             found.update(measured.get("figures", {}))
         return found
+
+
+def _found(held: object, key: str) -> Iterator[float]:
+    if isinstance(held, dict):
+        for name, value in held.items():
+            if name == key:
+                yield float(value)
+            else:
+                yield from _found(value, key)
+    elif isinstance(held, list):
+        for value in held:
+            yield from _found(value, key)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench.figures import TARGETS, Target, percentile, slope, spread, table
 from tests.bench.processes import cpu_seconds, pss_bytes, trees
+from tests.bench.results import OTHERS, Results
 from tests.bench.schedule import ClosedLoop, OpenLoop
 
 
@@ -72,3 +73,13 @@ def test_a_process_belongs_to_its_nearest_root() -> None:
     assert os.getpid() not in found["parent"]
     assert cpu_seconds({"own": os.getpid()})["own"] > 0
     assert pss_bytes({"own": os.getpid()})["own"] > 1_000_000
+
+
+def test_what_others_took_is_found_wherever_a_run_says_it() -> None:
+    results = Results()
+    assert results.others_cores() == 0
+    results.add("a", {"figures": {}, "runs": [{OTHERS: 0.5}, {"run": {OTHERS: 1.5}}]})
+    results.add("b", {"figures": {"accepted_per_s": 2.0}, OTHERS: 0.1})
+    assert results.others_cores() == 1.5
+    results.discard(["b"])
+    assert results.figures()["accepted_per_s"] is None

@@ -10,11 +10,15 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
+from msgspec import structs
 
 from services.runtime.consumer import OffsetsGone
 from services.runtime.consumer_kafka import KafkaConsumer
-from services.runtime.log import BATCH_BYTES_MAX, FRAME_BYTES, RATED
+from services.runtime.log import BATCH_BYTES_MAX, FRAME_BYTES, RATED, Record
 from services.runtime.log_kafka import KafkaLog
+from services.runtime.records_kafka import hand_out_own_records
 from tests.conftest import Servers
 from tests.contract.conftest import Loop
 from tests.contract.topics import DECLARED, create_topic, delete_topics
@@ -164,6 +168,40 @@ def test_it_is_behind_while_the_log_holds_more(loop: Loop, servers: Servers) -> 
             assert not consumer.behind()
 
     loop.run(go())
+
+
+def test_own_records_say_the_same_and_no_others_are_made(
+    loop: Loop, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a stage that asks for them; a log in the same process takes them as well."""
+
+    async def go() -> tuple[Sequence[Record], Sequence[Record]]:
+        async with consuming(servers, {0: 0, 1: 10}) as consumer:
+            log = KafkaLog(servers.kafka_bootstrap_servers, "contract", read_only=True)
+            await log.start()
+            read = await log.read(consumer._topic, 0, 0)
+            await log.stop()
+            return (await consumer.poll(100))[0], read
+
+    plain, read = loop.run(go())
+    assert plain == read
+    assert [(record.offset, record.value) for record in plain] == [
+        (number, b"%d" % (2 * number)) for number in range(10)
+    ]
+    kept = PartitionRecords._consumer_record
+    monkeypatch.setattr(PartitionRecords, "_consumer_record", kept)  # and so put back
+    hand_out_own_records()
+    monkeypatch.setattr(fetcher, "ConsumerRecord", None)
+    own, read = loop.run(go())
+    assert [type(record) for record in own] == [Record] * 10
+    assert (
+        own
+        == read
+        == [
+            structs.replace(record, timestamp_ms=again.timestamp_ms)
+            for record, again in zip(plain, own, strict=True)
+        ]
+    )
 
 
 def test_the_largest_records_are_read_beside_a_partition_that_has_much_to_read(

@@ -3,6 +3,7 @@ a read that waits for it still finds it.
 """
 
 from datetime import date
+from importlib.resources import files
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -128,5 +129,29 @@ def test_a_flush_of_many_references_makes_few_rows(loop: Loop, pool: asyncpg.Poo
         assert await pool.fetchval("SELECT count(DISTINCT reference) FROM stale_mark") == 1_000
         # None is so large that it is moved out of the table.
         assert await pool.fetchval("SELECT max(pg_column_size(m.*)) FROM stale_draft m") < 2_000
+
+    loop.run(scenario())
+
+
+def test_marks_of_references_made_before_are_kept(loop: Loop, pool: asyncpg.Pool) -> None:
+    """0005 gives every mark that waits while it runs its new form."""
+
+    async def scenario() -> None:
+        scripts = sorted(files("schemas").joinpath("postgres").iterdir(), key=lambda e: e.name)
+        async with pool.acquire() as connection:
+            part = connection.transaction()
+            await part.start()
+            await connection.execute("CREATE SCHEMA before; SET LOCAL search_path = before")
+            for script in scripts:
+                if script.name.startswith("0005"):
+                    await connection.execute(
+                        "INSERT INTO stale_draft (reference, month) VALUES ('a', '2026-11-01');"
+                        f"INSERT INTO stale_draft (customer_id, month) VALUES ('{UUID(int=7)}',"
+                        " '2026-10-01')"
+                    )
+                await connection.execute(script.read_text(encoding="utf-8"))
+            marks = await take_marks(connection, 10)
+            await part.rollback()
+        assert marks == [Mark(UUID(int=7), None, OCTOBER), Mark(None, "a", NOVEMBER)]
 
     loop.run(scenario())

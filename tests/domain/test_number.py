@@ -5,7 +5,7 @@ from decimal import Decimal, Inexact, localcontext
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.domain.number import (
@@ -213,5 +213,10 @@ columns = st.one_of(
 
 
 @given(columns)
+@example(["", "5"])
+@example(["5", "\u0665"])
+@example(["5", "9" * 19])
+@example([5, True])
+@example([5, -(10**18), 10**38])
 def test_numbers_read_at_once_are_those_read_one_by_one(column: list[object]) -> None:
     assert parse_numbers(column) == [parse_number(value) for value in column]

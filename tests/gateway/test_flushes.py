@@ -3,6 +3,7 @@ a request that went away.
 """
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -213,4 +214,30 @@ def test_no_request_waits_longer_than_the_limit_for_the_flushes_before_its_own(
         await sink.stop()
 
     with connected(slow, fresh) as sink:
+        asyncio.run(scenario(sink))
+
+
+def test_a_fault_of_our_own_leaves_nobody_waiting_and_the_next_flush_is_sent() -> None:
+    faulty, fresh = HeldProducer(), HeldProducer()
+    faulty.send_batch = None  # type: ignore[method-assign, assignment]  # the fault
+
+    async def scenario(sink: KafkaEventSink) -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: told.append(context["exception"])
+        )
+        await started(sink)
+        async with asyncio.timeout(WAIT_S_MAX):
+            with pytest.raises(Unavailable):
+                await putting(sink, "a")
+            await ready(sink)
+            put = putting(sink, "b")
+            await fresh.in_flight(1)
+            fresh.answer()
+            await put
+        await sink.stop()
+        gc.collect()
+        assert [type(error) for error in told] == [TypeError]
+
+    with connected(faulty, fresh) as sink:
         asyncio.run(scenario(sink))

@@ -89,6 +89,27 @@ def test_a_backlog_is_read_without_a_rest() -> None:
     asyncio.run(go())
 
 
+def test_lag_tools_are_told_once_the_log_is_read_not_with_every_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.runtime.worker.COMMIT_EVERY_S", float("inf"))
+    told: list[Mapping[int, int]] = []
+
+    async def go() -> None:
+        bench = Bench()
+
+        async def commit(positions: Mapping[int, int]) -> None:
+            told.append(positions)
+
+        bench.consumer.commit = commit  # type: ignore[method-assign]  # noted
+        await bench.start(0, 1)
+        await bench.settle()
+        await bench.end()
+
+    asyncio.run(go())
+    assert told == [{0: 10, 1: 10}]
+
+
 def test_a_rebalance_does_not_wait_for_a_rest_and_its_error_ends_it() -> None:
     async def go() -> None:
         bench = await Bench(pace_s=FOR_EVER_S).start(0)

@@ -3,7 +3,8 @@ the pipeline, the servers and the generator on this machine, while the backlog d
 
 A rate is looked for first: a burst in a closed loop shows what drains, short open loops around it
 show what is kept up with. Then it is offered in an open loop for the whole time. It is sustained
-when the last event is on its draft within TAIL_S_MAX of its answer and the backlog has no trend.
+when all was answered within TAIL_S_MAX of when it was due, the last event is on its draft within
+TAIL_S_MAX of its answer, and the backlog has no trend.
 """
 
 import math
@@ -26,9 +27,10 @@ _FIRST = 0.95
 _SUSTAINED_TRIES = 5
 
 
-def keeps_up(run: Drained) -> bool:
-    """Whether a rate was sustained."""
-    return run.tail_s <= TAIL_S_MAX and trend(run) <= _TREND_MAX
+def keeps_up(run: Drained, seconds: float) -> bool:
+    """Whether a rate was sustained that was offered for so long."""
+    answered = run.posted.seconds <= seconds + TAIL_S_MAX
+    return answered and run.tail_s <= TAIL_S_MAX and trend(run) <= _TREND_MAX
 
 
 def trend(run: Drained) -> float:
@@ -42,7 +44,9 @@ def trend(run: Drained) -> float:
 
 async def warm_up(site: Site, seconds: float) -> Drained:
     """Kafka's JVM compiles, connections are made, series and drafts exist."""
-    return await site.drained(Order(site.shape(), _BURST_CONNECTIONS, seconds=seconds))
+    run = await site.drained(Order(site.shape(), _BURST_CONNECTIONS, seconds=seconds))
+    await site.stack.quiet()
+    return run
 
 
 async def measure(site: Site, scale: Scale) -> dict[str, Any]:
@@ -58,11 +62,14 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         tried.append(
             {
                 "offered_per_s": per_s,
-                "seconds": seconds,
+                "seconds": run.posted.seconds,
                 "reached_per_s": run.per_s,
                 "last_answer_to_last_draft_s": run.tail_s,
+                "statuses": run.posted.statuses,
+                "answers_ms": spread([us / 1000 for us in run.posted.latencies_us]),
+                "cores_busy_with_other_work": run.others_cores,
                 "backlog_trend": trend(run),
-                "kept_up": keeps_up(run),
+                "kept_up": keeps_up(run, seconds),
             }
         )
         return run
@@ -70,7 +77,7 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
     kept: float | None = None
     for _ in range(scale.trials_max):
         run = await offer(rate, scale.trial_s)
-        if keeps_up(run):
+        if keeps_up(run, scale.trial_s):
             kept = rate
             rate *= _STEP_UP
         else:
@@ -80,7 +87,7 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
     rate = kept or rate
     for _ in range(_SUSTAINED_TRIES):
         run = await offer(rate, scale.sustained_s)
-        if keeps_up(run):
+        if keeps_up(run, scale.sustained_s):
             return _result(site, rate, run, burst, tried)
         rate = lower(rate, run)
     raise NotSustained(f"no rate was sustained, tried were {tried}")

@@ -73,6 +73,9 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
                 theirs.append(await _burst(site, naive, servers, scale.naive_s))
                 order = Order(site.shape(), _CONNECTIONS, seconds=scale.naive_s)
                 ours.append(await site.drained(order))
+            each, each_cpu = await _burst(
+                site, naive, servers, scale.naive_s, path="/v1/ingest_each"
+            )
             smaller = [
                 await _smaller(site, naive, servers, scale, batch) for batch in scale.naive_batches
             ]
@@ -85,6 +88,12 @@ async def measure(site: Site, scale: Scale) -> dict[str, Any]:
         "naive_per_s": rates,
         "tollgate_per_s": own,
         "smaller_requests": smaller,
+        "event_by_event": {
+            **each.summary(),
+            "naive_per_s": each.events / each.seconds,
+            "ratio": median(own) / (each.events / each.seconds),
+            "cpu_us_per_event_by_process": each_cpu,
+        },
         "naive": [
             {**posted.summary(), "cpu_us_per_event_by_process": cpu} for posted, cpu in theirs
         ],
@@ -96,7 +105,7 @@ async def _smaller(
     site: Site, naive: Naive, servers: EmbeddedServers, scale: Scale, batch: int
 ) -> dict[str, float]:
     """Both with fewer events a request: what a request costs shows."""
-    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch)
+    theirs, _ = await _burst(site, naive, servers, scale.naive_s, batch=batch)
     own = await site.drained(Order(site.shape(batch=batch), _CONNECTIONS, seconds=scale.naive_s))
     per_s = theirs.events / theirs.seconds
     return {
@@ -108,10 +117,16 @@ async def _smaller(
 
 
 async def _burst(
-    site: Site, naive: Naive, servers: EmbeddedServers, seconds: float, batch: int = 100
+    site: Site,
+    naive: Naive,
+    servers: EmbeddedServers,
+    seconds: float,
+    *,
+    batch: int = 100,
+    path: str = "/v1/ingest",
 ) -> tuple[Posted, dict[str, float]]:
     """One burst, its totals checked to the last event; with CPU by process, of an event."""
-    order = Order(site.shape(batch=batch), _CONNECTIONS, seconds=seconds)
+    order = Order(site.shape(batch=batch), _CONNECTIONS, seconds=seconds, path=path)
     with site.stack.stopped(("kafka", "gateway", *STAGES)):
         before = cpu_seconds(naive.roots(servers))
         posted = await post(naive.address, _TOKEN, order)

@@ -1,20 +1,19 @@
 """What an id costs in Redis: ids are claimed through the index, as dedup claims them, on a Redis of
-the bench's own, and its memory is read at several sizes. Buckets fill up: an id of many is cheaper.
+the bench's own, and its memory is read at several sizes.
 """
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
-from services.dedup.index import Claim, Judged
+from services.dedup.index import Claims, Judged
 from services.dedup.index_redis import RedisSeenIndex
 from services.domain.chain import Range
-from services.domain.dedup import Verdict, digest_of
+from services.domain.dedup import digest_of, fingerprint_of
 from services.stack.embedded import EmbeddedServers
 from tests.bench.scale import Scale
 from tests.bench.stack import BenchError
@@ -66,18 +65,17 @@ async def _fill(redis: Redis, sizes: tuple[int, ...]) -> list[dict[str, float]]:
 async def _claim_all(index: RedisSeenIndex, partition: int, offsets: range) -> None:
     for first in range(offsets.start, offsets.stop, _CLAIMS):
         taken = range(first, min(first + _CLAIMS, offsets.stop))
-        claims = list(_claims(partition, taken))
+        claims = _claims(partition, taken)
         judged = await index.claim(
             partition, Range(taken[0], taken[-1]), claims, chain_start=0, oldest_offset=0
         )
-        if not isinstance(judged, Judged) or set(judged.verdicts) != {Verdict.UNIQUE}:
+        if not isinstance(judged, Judged) or judged.repeats:
             raise BenchError(f"claims of new ids were judged {judged}")
 
 
-def _claims(partition: int, offsets: range) -> Iterator[Claim]:
-    for offset in offsets:
-        digest = digest_of(f"redis-{partition}-{offset}")
-        yield Claim(digest, offset, int.from_bytes(digest[:4]))
+def _claims(partition: int, offsets: range) -> Claims:
+    ids = [f"redis-{partition}-{offset}".encode() for offset in offsets]
+    return Claims(list(map(digest_of, ids)), list(offsets), list(map(fingerprint_of, ids)))
 
 
 async def _memory(redis: Redis) -> tuple[int, int]:
