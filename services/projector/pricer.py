@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 # Marks a transaction: enough to spread its cost, few enough to hold locks for moments only.
 MARKS_MAX = 2_000
-# Pricing begins at once when there was nothing to do; after a pass it rests for twice as long as
-# the pass took, so that it never has more than a third of a core from those who count. Bounded: a
-# read of invoices waits a second for its drafts (services/api/stale.py).
-REST_FACTOR = 2.0
-REST_S_MAX = 0.5
+# Pricing begins at once when there was nothing to do; after a pass it rests for half as long as the
+# pass took, so that those who count have their turn. More rest is cheaper, and staler: twice as
+# long a rest as the pass takes 2 us off an event and puts half a second on the age of a draft.
+REST_FACTOR = 0.5
+REST_S_MAX = 0.25
 # Marks made by the API are found this soon; flushes wake the pricing themselves.
 IDLE_WAIT_S = 0.1
 # New months and plans that start in the future are looked for this often.

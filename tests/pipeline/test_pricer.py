@@ -55,8 +55,8 @@ class Marks:
 
 def test_the_rest_is_a_multiple_of_the_pass_and_bounded() -> None:
     assert rest_after(0) == 0
-    assert rest_after(0.1) == pytest.approx(0.2)
-    assert rest_after(60) == 0.5
+    assert rest_after(0.1) == pytest.approx(0.05)
+    assert rest_after(60) == 0.25
 
 
 def test_it_rests_after_every_pass_that_priced_and_after_no_other(
