@@ -142,6 +142,10 @@ class Plan:
     )
     # By charge its metric, where nothing but the metric's value is needed to price it.
     plain_metrics: tuple[UUID | None, ...] = field(init=False, compare=False, repr=False)
+    # What is metered by group: metrics with the group keys of the charges that price them.
+    group_meters: tuple[tuple[UUID, tuple[str, ...]], ...] = field(
+        init=False, compare=False, repr=False
+    )
     bases: tuple[tuple[int, ...], ...] = field(init=False, compare=False, repr=False)
     derived: tuple[int, ...] = field(init=False, compare=False, repr=False)
     starts: tuple[int, ...] = field(init=False, compare=False, repr=False)
@@ -156,6 +160,12 @@ class Plan:
         )
         object.__setattr__(self, "products", tuple(grouped))
         object.__setattr__(self, "plain_metrics", tuple(map(_plain_metric, self.charges)))
+        meters = {
+            (charge.metric_id, charge.group_key): None
+            for charge in self.charges
+            if charge.metric_id is not None and charge.group_key
+        }
+        object.__setattr__(self, "group_meters", tuple(meters))
         bases = tuple(tuple(_base(self.charges, place)) for place in range(len(self.charges)))
         object.__setattr__(self, "bases", bases)
         # A minimum may look at composites, so it comes after them.

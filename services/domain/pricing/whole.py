@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.domain.money import CreditType
 from services.domain.number import ZERO, add, multiply, subtract
-from services.domain.plan import Minimum, OverageRate
+from services.domain.plan import Minimum, OverageRate, Plan
 from services.domain.pricing.credits import Deduction
 
 TRIAL_NAME = "Trial"
@@ -88,6 +88,12 @@ def credit_adjustment(deduction: Deduction) -> InvoiceAdjustment:
 def rate_of(rates: Iterable[OverageRate], unit: CreditType) -> OverageRate | None:
     """The overage rate of a pricing unit; none for a plan in a currency."""
     return next((rate for rate in rates if rate.unit.id == unit.id), None)
+
+
+def invoice_unit(plan: Plan) -> CreditType:
+    """What an invoice is due in. `plan`: as it is in the invoice's period."""
+    rate = rate_of(plan.overage_rates, plan.unit)
+    return plan.unit if rate is None else rate.fiat
 
 
 def converted(due: Decimal, rate: OverageRate) -> Conversion:

@@ -1,31 +1,46 @@
-"""The oracle's second fold: from what was used to what is priced. Spans of plans, months and
-quantities, once more and plainly; the prices are in `price`.
+"""The oracle's second fold: from what was used to what is priced. Spans of plans, periods, and
+quantities by group, once more and plainly; the prices are in `price`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from services.domain.meter import Aggregation
+from services.domain.meter import Aggregation, BillableMetric
 from services.domain.plan import Plan
-from services.domain.reference.price import Bill, ChargeAmount, Line, TierAmount, bill_of
+from services.domain.pricing.adjustment import PriceAdjustment
+from services.domain.reference.calendar import Days, periods_by_day
+from services.domain.reference.price import (
+    Bill,
+    ChargeAmount,
+    Line,
+    TierAmount,
+    bill_of,
+    bill_period,
+)
+from services.domain.reference.terms import GroupValues, Terms, Used
 from services.domain.reference.usage import EPOCH, Amount, Usage
+from services.domain.schedule import BillingCycle, BillingFrequency
 
 __all__ = [
     "Bill",
     "Bounds",
     "ChargeAmount",
+    "Days",
     "Held",
     "Line",
     "Span",
     "TierAmount",
     "bill_of",
+    "bill_span",
+    "days_used",
     "held_by",
-    "months_used",
-    "period_of",
+    "periods_of",
     "quantity_of",
 ]
 
@@ -39,43 +54,107 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A plan of a customer and when it holds. `references`: every text by which events name the
-    customer, its id and its aliases."""
+    """A plan of a customer, when it holds, and what of it is the customer's own. `references`:
+    every text by which events name the customer, its id and its aliases."""
 
     id: UUID
     references: frozenset[str]
     plan: Plan
     starting_on: datetime  # inclusive
     ending_before: datetime | None  # exclusive
+    adjustments: tuple[PriceAdjustment, ...] = ()
+    overage: Mapping[UUID, Decimal] = field(default_factory=dict)  # own factor by currency
+    trial_days: int = 0
+    trial_cap: Fraction | None = None
 
 
-def period_of(span: Span, month: datetime) -> Bounds | None:
-    """The part of the calendar month of `month` in which the span holds; None when none is."""
-    first = datetime(month.year, month.month, 1, tzinfo=UTC)
-    after = (first + timedelta(days=32)).replace(day=1)
-    end = after if span.ending_before is None or span.ending_before > after else span.ending_before
-    start = span.starting_on if span.starting_on > first else first
-    return Bounds(start, end) if start < end else None
+def periods_of(span: Span, until: datetime) -> tuple[Days, ...]:
+    """The billing periods of a span; of one without end those that begin by `until`."""
+    end = span.ending_before
+    if end is None:
+        # Beyond the end of every period that has begun.
+        end = datetime(max(until, span.starting_on).year + 2, 1, 1, tzinfo=UTC)
+    plan = span.plan
+    return tuple(
+        days
+        for days in _periods(
+            plan.billing_frequency, plan.billing_cycle, span.starting_on, end, span.trial_days
+        )
+        if days.start <= until or span.ending_before is not None
+    )
 
 
-def months_used(usage: Usage) -> dict[str, set[datetime]]:
-    """By reference, the first instants of the calendar months in which it used anything."""
-    months: dict[str, set[datetime]] = {}
+@lru_cache(maxsize=10_000)
+def _periods(
+    frequency: BillingFrequency,
+    cycle: BillingCycle,
+    begins: datetime,
+    ends: datetime,
+    trial_days: int,
+) -> tuple[Days, ...]:
+    """Many customers have the same."""
+    return tuple(periods_by_day(frequency, cycle, (begins, ends), trial_days))
+
+
+def bill_span(
+    span: Span, periods: tuple[Days, ...], place: int, held: "Held", metrics: "Metrics"
+) -> Bill:
+    """Price one of the periods of a span."""
+    days = periods[place]
+    reset = max((charge.tier_reset_frequency for charge in span.plan.charges), default=1)
+    earlier = [before for before in periods[:place] if not before.trial and not days.trial]
+    used = _used(span, days, held, metrics)
+    before = tuple(_used(span, each, held, metrics) for each in earlier[::-1][: reset - 1][::-1])
+    terms = Terms(
+        number=days.number,
+        days=((days.end - days.start).days, days.days_whole),
+        adjustments=span.adjustments,
+        overage=span.overage,
+        trial=days.trial,
+        trial_cap=span.trial_cap if days.trial else None,
+    )
+    return bill_period(span.plan, Used(used.quantities, used.groups, before), terms)
+
+
+def _used(span: Span, days: Days, held: "Held", metrics: "Metrics") -> Used:
+    bounds = Bounds(days.start, days.end)
+    quantities: dict[UUID, Fraction] = {}
+    groups: dict[tuple[UUID, tuple[str, ...]], Mapping[GroupValues, Fraction]] = {}
+    for charge in span.plan.charges:
+        if charge.metric_id is None:
+            continue
+        metric = metrics[charge.metric_id]
+        if charge.group_key:
+            groups[metric.id, charge.group_key] = groups_of(
+                held, span.references, metric, charge.group_key, bounds
+            )
+        else:
+            quantities[metric.id] = quantity_of(
+                held, span.references, (metric.id, metric.aggregation), bounds
+            )
+    return Used(quantities, groups)
+
+
+def days_used(usage: Usage) -> dict[str, set[datetime]]:
+    """By reference, the first instants of the days on which it used anything."""
+    days: dict[str, set[datetime]] = {}
     for reference, hour in {(key.reference, key.hour) for key in usage}:
         at = EPOCH + timedelta(hours=hour)
-        months.setdefault(reference, set()).add(datetime(at.year, at.month, 1, tzinfo=UTC))
-    return months
+        days.setdefault(reference, set()).add(datetime(at.year, at.month, at.day, tzinfo=UTC))
+    return days
 
 
-Held = Mapping[tuple[str, UUID], Iterable[tuple[int, Amount]]]
-"""(reference, metric id) -> (hour, amount), in any order: `Usage` by what an invoice looks for."""
+Metrics = Mapping[UUID, BillableMetric]
+Held = Mapping[tuple[str, UUID], Iterable[tuple[int, GroupValues, Amount]]]
+"""(reference, metric id) -> (hour, group, amount), in any order: `Usage` by what an invoice looks
+for."""
 
 
 def held_by(usage: Usage) -> Held:
     """`usage` for `quantity_of`; one pass."""
-    held: dict[tuple[str, UUID], list[tuple[int, Amount]]] = {}
+    held: dict[tuple[str, UUID], list[tuple[int, GroupValues, Amount]]] = {}
     for key, amount in usage.items():
-        held.setdefault((key.reference, key.metric_id), []).append((key.hour, amount))
+        held.setdefault((key.reference, key.metric_id), []).append((key.hour, key.group, amount))
     return held
 
 
@@ -85,21 +164,51 @@ def quantity_of(
     metric: tuple[UUID, Aggregation],
     period: Bounds,
 ) -> Fraction:
-    """The metered value of a period; 0 where nothing was used.
-
-    LATEST bills the increase: the last value in the period less the last one before it, and
-    nothing when the period has none.
-    """
+    """The metered value of a period; 0 where nothing was used."""
     metric_id, aggregation = metric
+    every = [
+        (hour, amount)
+        for reference in references
+        for hour, _, amount in held.get((reference, metric_id), ())
+    ]
+    return _value(every, aggregation, period) or Fraction(0)
+
+
+def groups_of(
+    held: Held,
+    references: Collection[str],
+    metric: BillableMetric,
+    key: tuple[str, ...],
+    period: Bounds,
+) -> dict[GroupValues, Fraction]:
+    """The metered value of each group that was used in a period."""
+    names = sorted({name for group_key in metric.group_keys for name in group_key})
+    every: dict[GroupValues, list[tuple[int, Amount]]] = {}
+    for reference in references:
+        for hour, group, amount in held.get((reference, metric.id), ()):
+            values = tuple(group[names.index(name)] for name in key)
+            every.setdefault(values, []).append((hour, amount))
+    found = {
+        values: _value(amounts, metric.aggregation, period) for values, amounts in every.items()
+    }
+    return {values: value for values, value in found.items() if value is not None}
+
+
+def _value(
+    amounts: Iterable[tuple[int, Amount]], aggregation: Aggregation, period: Bounds
+) -> Fraction | None:
+    """LATEST bills the increase: the last value in the period less the last one before it. None
+    where nothing was used in the period."""
     inside: list[Amount] = []
     before: list[Amount] = []
-    for reference in references:
-        for hour, amount in held.get((reference, metric_id), ()):
-            at = EPOCH + timedelta(hours=hour)
-            if at < period.start:
-                before.append(amount)
-            elif at < period.end:
-                inside.append(amount)
+    for hour, amount in amounts:
+        at = EPOCH + timedelta(hours=hour)
+        if at < period.start:
+            before.append(amount)
+        elif at < period.end:
+            inside.append(amount)
+    if not inside:
+        return None
     match aggregation:
         case Aggregation.COUNT:
             return Fraction(sum(amount.count for amount in inside))

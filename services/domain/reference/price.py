@@ -10,6 +10,7 @@ from math import ceil, floor
 from typing import NamedTuple
 from uuid import UUID
 
+from services.domain.money import CreditType
 from services.domain.plan import Charge, ChargeType, Plan, RoundingBehavior, Tiering
 from services.domain.reference.ramps import Price, prices_of, quantity_of_fixed, steps_of
 from services.domain.reference.terms import GroupValues, Terms, Used
@@ -45,6 +46,15 @@ class Line(NamedTuple):
     group: tuple[tuple[str, ...], GroupValues] = ((), ())
 
 
+class Conversion(NamedTuple):
+    """What was due in the pricing unit, as a currency."""
+
+    quantity: Fraction
+    factor: Fraction
+    unit: CreditType
+    adjustments: int  # how many come before it
+
+
 @dataclass(frozen=True, slots=True)
 class Bill:
     """One invoice. `total` is what is due, rounded once."""
@@ -54,6 +64,7 @@ class Bill:
     total: Fraction
     due: Fraction
     adjustments: tuple[tuple[str, Fraction], ...] = ()  # (name, amount) in order
+    conversion: Conversion | None = None
 
 
 def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
@@ -78,17 +89,20 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
             adjustments.append((minimum.name, Fraction(minimum.value) - spend))
     adjustments += [(name, -amount) for name, amount in terms.credits]
     due += sum((amount for _, amount in adjustments), NOTHING)
+    conversion = None
     for rate in steps_of(plan.overage_rates, terms.number):
         if rate.unit != plan.unit:
             continue
         factor = Fraction(terms.overage.get(rate.fiat.id, rate.to_fiat_conversion_factor))
+        conversion = Conversion(due, factor, rate.fiat, len(adjustments))
         due, places = due * factor, rate.fiat.decimal_places
         for minimum in minimums:
             if minimum.unit == rate.fiat and minimum.value > spend * factor:
                 lacking = Fraction(minimum.value) - spend * factor
                 adjustments.append((minimum.name, lacking))
                 due += lacking
-    return Bill(lines, subtotal, half_away(due, places), due, tuple(adjustments))
+    total = half_away(due, places)
+    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion)
 
 
 def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
