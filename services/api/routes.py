@@ -10,6 +10,7 @@ from services.api import (
     invoices,
     metrics,
     plans,
+    price_adjustments,
     usage,
     usage_groups,
 )
@@ -22,6 +23,7 @@ def routers() -> list[APIRouter]:
         metrics.router,
         plans.router,
         customer_plans.router,
+        price_adjustments.router,
         usage.router,
         usage_groups.router,
         invoices.router,
