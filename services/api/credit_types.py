@@ -1,15 +1,23 @@
-"""Pricing units: what amounts are counted in. Read only; 0001_catalog.sql brings them."""
+"""Pricing units: what amounts are counted in. The schema brings the currencies; others are made
+here and never change.
+"""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from fastapi import APIRouter
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from services.api.context import Parts
+from services.api.change import changing
+from services.api.context import Actor, Parts
+from services.api.errors import conflict
+from services.api.fields import Body, Name
 from services.api.paging import PAGE_MAX, Limit, NextPage, decode_cursor, split_page
-from services.api.replies import Page, page
+from services.api.replies import Data, Id, Page, data, page
 from services.api.request import ExactRoute
+
+# Of an invoice total in a unit of one's own, as most currencies have.
+CUSTOM_DECIMAL_PLACES = 2
 
 router = APIRouter(tags=["Settings"], route_class=ExactRoute)
 
@@ -20,6 +28,33 @@ class CreditType(TypedDict):
     id: UUID
     name: str
     is_currency: bool
+
+
+class CreateCreditType(Body):
+    """POST /v1/credit-types/create"""
+
+    name: Name
+
+
+@router.post("/v1/credit-types/create", responses={200: {"model": Data[Id]}})
+async def create_credit_type(body: CreateCreditType, parts: Parts, actor: Actor) -> Response:
+    """Create a custom pricing unit, which an overage rate of a plan turns into a currency."""
+    unit_id = uuid4()
+    async with changing(parts, actor, "credit_type.create", unit_id) as change:
+        connection = change.connection
+        if await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM credit_type WHERE name = $1)", body.name
+        ):
+            raise conflict(f"there is a pricing unit {body.name!r} already")
+        await connection.execute(
+            "INSERT INTO credit_type (id, name, is_currency, decimal_places)"
+            " VALUES ($1, $2, false, $3)",
+            unit_id,
+            body.name,
+            CUSTOM_DECIMAL_PLACES,
+        )
+        change.detail["name"] = body.name
+    return data(Id(id=unit_id))
 
 
 @router.get("/v1/credit-types/list", responses={200: {"model": Page[CreditType]}})

@@ -1,6 +1,7 @@
 """Customer plans in the database and as replies show them."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import NotRequired
 from uuid import UUID
 
@@ -9,10 +10,29 @@ from typing_extensions import TypedDict
 
 from services.api.customer_rows import CustomerDetail, detail_of
 from services.api.errors import fault, not_found, refused
-from services.api.replies import Number, shown
+from services.api.replies import CreditTypeName, Number, shown
+from services.domain.number import ZERO, add, plain
+from services.domain.schedule import DAY
+from services.runtime.customer_terms import trial_spec_of
 from services.runtime.json import decode_json
+from services.runtime.plan_rows import Units
 
 STATUSES = ("active", "ended", "upcoming")
+
+
+class SpendingCap(TypedDict):
+    """Up to what a trial is free, and how much of that is left."""
+
+    amount: Number
+    amount_remaining: Number
+    credit_type: CreditTypeName
+
+
+class TrialInfo(TypedDict):
+    """The trial of a customer's plan."""
+
+    ending_before: datetime
+    spending_caps: list[SpendingCap]
 
 
 class CustomerPlan(TypedDict):
@@ -25,6 +45,7 @@ class CustomerPlan(TypedDict):
     starting_on: datetime
     ending_before: NotRequired[datetime]
     net_payment_terms_days: NotRequired[Number | None]
+    trial_info: NotRequired[TrialInfo]
     custom_fields: dict[str, str]
 
 
@@ -48,14 +69,21 @@ class CustomerAndPlan(TypedDict):
 
 CUSTOMER_PLAN_COLUMNS = """
     s.id AS customer_plan_id, s.ordinal AS plan_ordinal, s.starting_on, s.ending_before,
-    s.net_payment_terms_days, s.custom_fields AS customer_plan_custom_fields,
+    s.net_payment_terms_days, s.trial_spec, s.custom_fields AS customer_plan_custom_fields,
     p.id AS plan_id, p.name AS plan_name, p.description AS plan_description,
     p.custom_fields AS plan_custom_fields
 """
 
+# What the invoice of a trial took off so far; null where there is no such invoice.
+TRIAL_USED = """
+    (SELECT i.document #> '{invoice_adjustments,0,total}' FROM invoice i
+     WHERE s.trial_spec IS NOT NULL AND i.customer_plan_id = s.id
+       AND i.starts_at = s.starting_on AND i.status <> 'VOID' LIMIT 1)::text AS trial_used
+"""
 
-def customer_plan_of(row: asyncpg.Record) -> CustomerPlan:
-    """A row with CUSTOMER_PLAN_COLUMNS."""
+
+def customer_plan_of(row: asyncpg.Record, units: Units) -> CustomerPlan:
+    """A row with CUSTOMER_PLAN_COLUMNS and TRIAL_USED."""
     plan = CustomerPlan(
         id=row["customer_plan_id"],
         plan_id=row["plan_id"],
@@ -68,7 +96,27 @@ def customer_plan_of(row: asyncpg.Record) -> CustomerPlan:
         plan["ending_before"] = row["ending_before"]
     if row["net_payment_terms_days"] is not None:
         plan["net_payment_terms_days"] = shown(row["net_payment_terms_days"])
+    if row["trial_spec"] is not None:
+        plan["trial_info"] = _trial_info(row, units)
     return plan
+
+
+def _trial_info(row: asyncpg.Record, units: Units) -> TrialInfo:
+    spec = trial_spec_of(row["trial_spec"])
+    end: datetime = row["starting_on"] + spec.length_in_days * DAY
+    if row["ending_before"] is not None:
+        end = min(end, row["ending_before"])
+    if spec.spending_cap is None or spec.spending_cap_unit_id is None:
+        return TrialInfo(ending_before=end, spending_caps=[])
+    unit = units[spec.spending_cap_unit_id]
+    # An adjustment takes off, so it is below zero.
+    used = ZERO if row["trial_used"] is None else Decimal(row["trial_used"])
+    cap = SpendingCap(
+        amount=plain(spec.spending_cap),
+        amount_remaining=plain(add(spec.spending_cap, used)),
+        credit_type=CreditTypeName(id=unit.id, name=unit.name),
+    )
+    return TrialInfo(ending_before=end, spending_caps=[cap])
 
 
 def customer_and_plan_of(row: asyncpg.Record) -> CustomerAndPlan:
@@ -90,7 +138,7 @@ async def fetch_customer_plan(
 ) -> asyncpg.Record:
     """The row, or 404 when the customer has no such plan."""
     row = await connection.fetchrow(
-        "SELECT plan_id, starting_on, ending_before FROM customer_plan"
+        "SELECT plan_id, starting_on, ending_before, price_adjustments FROM customer_plan"
         " WHERE id = $1 AND customer_id = $2",
         customer_plan_id,
         customer_id,

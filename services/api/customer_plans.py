@@ -15,6 +15,7 @@ from services.api.change import changing
 from services.api.context import Actor, Parts
 from services.api.customer_plan_rows import (
     CUSTOMER_PLAN_COLUMNS,
+    TRIAL_USED,
     CustomerAndPlan,
     CustomerPlan,
     customer_and_plan_of,
@@ -23,6 +24,12 @@ from services.api.customer_plan_rows import (
     parse_status,
 )
 from services.api.customer_rows import DETAIL_COLUMNS, fetch_active_customer, fetch_customer
+from services.api.customer_terms import (
+    OverageRateAdjustments,
+    PriceAdjustments,
+    TrialSpecBody,
+    stored_terms,
+)
 from services.api.errors import conflict, fault, refused
 from services.api.fields import Body, ExactNumber, Identity, Midnight, NotYet, reject
 from services.api.paging import PAGE_MAX, Limit, NextPage, after, decode_cursor, split_page
@@ -31,9 +38,14 @@ from services.api.plan_rows import fetch_plan
 from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
 from services.api.stale import mark_spans
+from services.domain.plan import Plan
+from services.runtime.json import raw_json
+from services.runtime.plan_rows import PlanShelf, read_units
 
 # 2^63 - 1: larger than every ordinal, so a first page starts at the newest.
 _NEWEST = 9_223_372_036_854_775_807
+
+_TERMS = ("price_adjustments", "trial_spec", "overage_rate_adjustments")
 
 router = APIRouter(tags=["Plans"], route_class=ExactRoute)
 
@@ -51,9 +63,9 @@ class AddPlan(Body):
     starting_on: Midnight
     ending_before: Midnight | None = None
     net_payment_terms_days: Annotated[ExactNumber, AfterValidator(_not_negative)] | None = None
-    price_adjustments: NotYet = None
-    trial_spec: NotYet = None
-    overage_rate_adjustments: NotYet = None
+    price_adjustments: PriceAdjustments | None = None
+    trial_spec: TrialSpecBody | None = None
+    overage_rate_adjustments: OverageRateAdjustments | None = None
 
 
 class EndPlan(Body):
@@ -80,12 +92,18 @@ async def add_plan(customer_id: UUID, body: AddPlan, parts: Parts, actor: Actor)
     async with changing(parts, actor, "customer_plan.add", customer_plan_id) as change:
         connection = change.connection
         await fetch_active_customer(connection, customer_id)
-        await _check_plan(connection, body.plan_id)
+        terms = stored_terms(
+            await _plan(connection, body.plan_id),
+            body.price_adjustments or (),
+            body.trial_spec,
+            body.overage_rate_adjustments or (),
+        )
         span = (body.starting_on, body.ending_before)
         await _check_unique(connection, customer_id, body.plan_id, span)
         await connection.execute(
             "INSERT INTO customer_plan (id, customer_id, plan_id, starting_on, ending_before,"
-            " net_payment_terms_days, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            " net_payment_terms_days, created_at, price_adjustments, trial_spec,"
+            " overage_rate_adjustments) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             customer_plan_id,
             customer_id,
             body.plan_id,
@@ -93,9 +111,13 @@ async def add_plan(customer_id: UUID, body: AddPlan, parts: Parts, actor: Actor)
             body.ending_before,
             body.net_payment_terms_days,
             parts.now(),
+            *terms,
         )
         await mark_spans(connection, customer_id, [span], parts.now())
         change.detail.update(customer_id=customer_id, plan_id=body.plan_id, span=span)
+        change.detail.update(
+            (name, raw_json(term)) for name, term in zip(_TERMS, terms, strict=True) if term
+        )
     return data(Id(id=customer_plan_id))
 
 
@@ -106,9 +128,11 @@ def _check_order(starting_on: datetime, ending_before: datetime | None) -> None:
         )
 
 
-async def _check_plan(connection: asyncpg.Connection, plan_id: UUID) -> None:
-    if not await connection.fetchval("SELECT EXISTS (SELECT FROM plan WHERE id = $1)", plan_id):
+async def _plan(connection: asyncpg.Connection, plan_id: UUID) -> Plan:
+    plan = (await PlanShelf().get(connection, [plan_id])).get(plan_id)
+    if plan is None:
         raise refused(fault("plan_id", f"there is no plan {plan_id}"))
+    return plan
 
 
 async def _check_unique(
@@ -177,7 +201,7 @@ async def list_customer_plans(
     async with parts.reading() as connection:
         await fetch_customer(connection, customer_id)
         rows = await connection.fetch(
-            f"SELECT {CUSTOMER_PLAN_COLUMNS} FROM customer_plan s"  # noqa: S608 (a constant)
+            f"SELECT {CUSTOMER_PLAN_COLUMNS}, {TRIAL_USED} FROM customer_plan s"  # noqa: S608 (constants)
             " JOIN plan p ON p.id = s.plan_id WHERE s.customer_id = $1"
             " AND (extract(epoch FROM s.starting_on)::bigint, s.ordinal) < ($2, $3)"
             " ORDER BY s.starting_on DESC, s.ordinal DESC LIMIT $4",
@@ -186,10 +210,11 @@ async def list_customer_plans(
             ordinal,
             limit + 1,
         )
+        units = await read_units(connection)
     shown, cursor = split_page(
         rows, limit, lambda row: (int(row["starting_on"].timestamp()), row["plan_ordinal"])
     )
-    return page([customer_plan_of(row) for row in shown], cursor)
+    return page([customer_plan_of(row, units) for row in shown], cursor)
 
 
 @router.get(

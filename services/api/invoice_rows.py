@@ -1,7 +1,7 @@
 """Invoices as replies show them: the projector's document with what the row's columns say."""
 
 from datetime import datetime
-from typing import Any, NotRequired
+from typing import NotRequired
 from uuid import UUID
 
 import asyncpg
@@ -41,7 +41,8 @@ class SubLineItem(TypedDict):
 
 
 class LineItem(TypedDict):
-    """One product. Written by services.runtime.invoice_document."""
+    """One product, or a group of one; or what turns the pricing unit into a currency. Written by
+    services.runtime.invoice_document."""
 
     name: str
     type: str
@@ -49,12 +50,25 @@ class LineItem(TypedDict):
     unit_price: NotRequired[Number]
     total: Number
     credit_type: CreditTypeName
-    product_id: UUID
-    product_type: str
+    product_id: NotRequired[UUID]
+    product_type: NotRequired[str]
     starting_at: datetime
     ending_before: datetime
+    group_key: NotRequired[str]
+    group_value: NotRequired[str | None]
+    presentation_group_values: NotRequired[dict[str, str | None]]
+    is_prorated: NotRequired[bool]
     custom_fields: dict[str, str]
-    sub_line_items: list[SubLineItem]
+    sub_line_items: NotRequired[list[SubLineItem]]
+
+
+class InvoiceAdjustment(TypedDict):
+    """An amount of the invoice as a whole; below zero where it takes away."""
+
+    name: str
+    total: Number
+    credit_type: CreditTypeName
+    credit_grant_id: NotRequired[UUID]
 
 
 class WouldBe(TypedDict):
@@ -89,7 +103,7 @@ class Invoice(TypedDict):
     line_items: list[LineItem]
     subtotal: Number
     total: Number
-    invoice_adjustments: list[Any]
+    invoice_adjustments: list[InvoiceAdjustment]
     late_usage: NotRequired[WouldBe]
 
 
@@ -132,4 +146,5 @@ def invoice_of(row: asyncpg.Record, *, skip_zero: bool) -> Invoice:
 
 def _is_zero(line: LineItem) -> bool:
     """A line of several charges has quantity 1, so the charges decide."""
-    return all(part["quantity"] == 0 for part in line["sub_line_items"])
+    parts = line.get("sub_line_items")
+    return line["quantity"] == 0 if parts is None else all(part["quantity"] == 0 for part in parts)

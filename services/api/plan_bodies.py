@@ -1,10 +1,11 @@
-"""What a sound plan is, before it is stored. Metronome makes plans in its web app and has no such
-request; the fields are those of its planDetails (METRONOME 3.3)."""
+"""What a plan is asked for with, before it is stored. Metronome makes plans in its web app and has
+no such request; the fields are those of its planDetails (METRONOME 3.3). What makes a plan
+contradict itself as a whole is in `services.domain.plan_faults`."""
 
-from enum import StrEnum
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from services.api.fields import (
     Body,
@@ -17,35 +18,19 @@ from services.api.fields import (
 )
 from services.domain.money import USD_CENTS_ID
 from services.domain.number import text_of
-from services.domain.plan import RoundingBehavior, tier_faults
+from services.domain.plan import ONE, ChargeType, RoundingBehavior, Tiering, tier_faults
+from services.domain.schedule import BillingCycle, BillingFrequency
 
 CHARGES_MAX = 200
 TIERS_MAX = 100
+GROUP_KEY_MAX = 10
+# Steps of ramps, and grants, of a plan.
+STEPS_MAX = 100
 DESCRIPTION_LENGTH_MAX = 4_000
-
-
-class ChargeType(StrEnum):
-    """Metronome's, of which Tollgate prices the first."""
-
-    USAGE = "usage"
-
-
-class BillingFrequency(StrEnum):
-    """How often a plan is invoiced."""
-
-    MONTHLY = "MONTHLY"
-
-
-def _only(kind: type[StrEnum], others: str) -> BeforeValidator:
-    """Words for the members that Metronome has and Tollgate has not."""
-    known = [member.value for member in kind]
-
-    def check(value: object) -> object:
-        if isinstance(value, str) and value.lower() not in [text.lower() for text in known]:
-            reject([("", f"Tollgate has only {', '.join(known)} so far, {others}")])
-        return value
-
-    return BeforeValidator(check)
+# A hundred years of weeks; what is beyond cannot be told from never.
+PERIODS_MAX = 5_200
+# Ten years of months. Each of the periods is read when the last of them is priced.
+TIER_RESET_MAX = 120
 
 
 def _not_negative(number: ExactNumber) -> ExactNumber:
@@ -58,6 +43,18 @@ def _positive(number: ExactNumber) -> ExactNumber:
     if number <= 0:
         reject([("", f"must be greater than 0, not {text_of(number)}")])
     return number
+
+
+def _whole(value: object) -> object:
+    """A count of billing periods: true is none, nor is 1.5; 1.0 is, as some clients write it."""
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= PERIODS_MAX:
+        reject([("", f"must be a whole number from 0 to {PERIODS_MAX}")])
+    return value
+
+
+Periods = Annotated[int, BeforeValidator(_whole)]
 
 
 class PriceBody(Body):
@@ -77,6 +74,14 @@ def _sound_tiers(prices: list[PriceBody]) -> list[PriceBody]:
     return prices
 
 
+def _no_seats(value: object) -> object:
+    """Words for the kind of charge that Metronome has and Tollgate has not."""
+    if isinstance(value, str) and value.lower() == "seat":
+        known = ", ".join(ChargeType)
+        reject([("", f"Tollgate has only {known} charges, no seats")])
+    return value
+
+
 class UnitConversionBody(Body):
     """The metric's value is divided by the factor, then rounded as told."""
 
@@ -84,22 +89,93 @@ class UnitConversionBody(Body):
     rounding_behavior: Annotated[RoundingBehavior, any_case(RoundingBehavior)] | None = None
 
 
-class ChargeBody(Body):
-    """One priced metric of a product."""
+_Names = Annotated[list[Name], Field(max_length=CHARGES_MAX)]
 
-    name: Name
+
+class ChargeBody(Body):
+    """One priced thing of a product."""
+
+    name: Annotated[Name, Field(description="charges of one name and product are steps of a ramp")]
     product_name: Annotated[Name, Field(description="charges of one name make one invoice line")]
-    billable_metric_id: Identity
-    charge_type: Annotated[
-        ChargeType, any_case(ChargeType), _only(ChargeType, "no fixed or seat charges")
-    ] = ChargeType.USAGE
+    charge_type: Annotated[ChargeType, any_case(ChargeType), BeforeValidator(_no_seats)] = (
+        ChargeType.USAGE
+    )
+    billable_metric_id: Annotated[
+        Identity | None, Field(description="of a usage charge, and of no other")
+    ] = None
     prices: Annotated[
         list[PriceBody],
         Field(min_length=1, max_length=TIERS_MAX),
         AfterValidator(_sound_tiers),
     ]
+    tiering: Annotated[Tiering, any_case(Tiering)] = Tiering.GRADUATED
+    package_size: Annotated[
+        ExactNumber | None, Field(description="the price is per started block of so many units")
+    ] = None
+    quantity: Annotated[ExactNumber, Field(description="of a fixed charge")] = ONE
     unit_conversion: UnitConversionBody | None = None
+    tier_reset_frequency: Annotated[
+        Periods,
+        Field(ge=1, le=TIER_RESET_MAX, description="billing periods over which the tiers run on"),
+    ] = 1
+    start_period: Annotated[
+        Periods, Field(description="billing periods that pass before it applies")
+    ] = 0
+    group_key: (
+        Annotated[
+            list[Name],
+            Field(
+                max_length=GROUP_KEY_MAX,
+                description="properties of a group key of the metric; each value is priced alone",
+            ),
+        ]
+        | None
+    ) = None
+    base_product_names: (
+        Annotated[_Names, Field(description="products that a composite or a minimum looks at")]
+        | None
+    ) = None
+    base_charge_names: (
+        Annotated[_Names, Field(description="charges that a composite or a minimum looks at")]
+        | None
+    ) = None
     custom_fields: CustomFields | None = None
+
+
+class MinimumBody(Body):
+    """What an invoice comes to at least."""
+
+    name: Name
+    value: ExactNumber
+    credit_type_id: Annotated[
+        Identity | None, Field(description="the plan's pricing unit where it is absent")
+    ] = None
+    start_period: Periods = 0
+
+
+class OverageRateBody(Body):
+    """The price in a currency of one unit of the plan's own pricing unit."""
+
+    credit_type_id: Identity | None = None
+    fiat_credit_type_id: Identity
+    to_fiat_conversion_factor: ExactNumber
+    start_period: Periods = 0
+
+
+class CreditGrantBody(Body):
+    """Credits that every customer of the plan is granted; durations are in billing periods."""
+
+    name: Name
+    amount_granted: ExactNumber
+    amount_granted_credit_type_id: Identity
+    amount_paid: ExactNumber
+    amount_paid_credit_type_id: Identity
+    effective_duration: Periods
+    priority: Annotated[ExactNumber, Field(description="the lower one is used up first")]
+    send_invoice: StrictBool = False
+    reason: Annotated[str | None, Field(max_length=DESCRIPTION_LENGTH_MAX)] = None
+    recurrence_interval: Periods | None = None
+    recurrence_duration: Periods | None = None
 
 
 class CreatePlan(Body):
@@ -107,11 +183,13 @@ class CreatePlan(Body):
 
     name: Name
     description: Annotated[str | None, Field(max_length=DESCRIPTION_LENGTH_MAX)] = None
-    billing_frequency: Annotated[
-        BillingFrequency,
-        any_case(BillingFrequency),
-        _only(BillingFrequency, "invoices by calendar month in UTC"),
-    ] = BillingFrequency.MONTHLY
+    billing_frequency: Annotated[BillingFrequency, any_case(BillingFrequency)] = (
+        BillingFrequency.MONTHLY
+    )
+    billing_cycle: Annotated[BillingCycle, any_case(BillingCycle)] = BillingCycle.CALENDAR
     credit_type_id: Identity = USD_CENTS_ID
     custom_fields: CustomFields | None = None
     charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=CHARGES_MAX)]
+    minimums: Annotated[list[MinimumBody], Field(max_length=STEPS_MAX)] | None = None
+    overage_rates: Annotated[list[OverageRateBody], Field(max_length=STEPS_MAX)] | None = None
+    credit_grants: Annotated[list[CreditGrantBody], Field(max_length=STEPS_MAX)] | None = None

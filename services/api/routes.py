@@ -11,6 +11,7 @@ from services.api import (
     invoices,
     metrics,
     plans,
+    price_adjustments,
     usage,
     usage_groups,
 )
@@ -23,6 +24,7 @@ def routers() -> list[APIRouter]:
         metrics.router,
         plans.router,
         customer_plans.router,
+        price_adjustments.router,
         usage.router,
         usage_groups.router,
         invoices.router,

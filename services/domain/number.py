@@ -21,10 +21,12 @@ from decimal import (
 INTEGER_DIGITS_MAX = 38
 FRACTION_DIGITS_MAX = 38
 
-# Sum of 10^20 products of two inputs: 2 x 76 + 20 digits. 400 leaves room; should anything ever
-# need more, Inexact and Rounded are trapped and the process stops rather than rounds.
+# The longest amount: 10^20 quantities, each an input, times an adjusted price (an input times one
+# plus an input), times an adjusted fraction of a composite, times a conversion factor:
+# 76 + 20 + 152 + 152 + 76 digits. 600 leaves room; should anything ever need more, Inexact and
+# Rounded are trapped and the process stops rather than rounds.
 EXACT = Context(
-    prec=400,
+    prec=600,
     rounding=ROUND_HALF_EVEN,
     traps=[Inexact, Rounded, Overflow, InvalidOperation, DivisionByZero],
 )

@@ -3,39 +3,24 @@ by field, and finds drafts that are not there. A finalized invoice is what it wa
 and that bill is what it says, or what its late usage says.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from fractions import Fraction
-from uuid import UUID
 
 import asyncpg
 
-from services.domain.period import draft_months
-from services.domain.plan import Charge
-from services.domain.reference.bill import (
-    Bill,
-    Bounds,
-    ChargeAmount,
-    Held,
-    Span,
-    bill_of,
-    held_by,
-    months_used,
-    period_of,
-    quantity_of,
-)
-from services.domain.reference.numbers import plain_text
+from services.domain.period import DRAFT_MONTHS_BACK_MAX, month_start
+from services.domain.reference.bill import Days, Held, bill_span, days_used, held_by, periods_of
 from services.domain.reference.usage import Usage
+from services.domain.schedule import add_months
 from services.ops.verify_catalog import Billing
 from services.ops.verify_differences import Differences
+from services.ops.verify_document import differing, document_of, invoiced_in
 from services.runtime.json import decode_json
 
 DRAFTS_AT_ONCE = 1_000
 
 _INVOICES = """
-SELECT i.id, i.status, i.customer_id, i.customer_plan_id, i.starts_at, i.ends_at,
+SELECT i.id, i.status, i.customer_id, i.customer_plan_id, i.starts_at, i.ends_at, i.credit_type_id,
     coalesce(l.document, i.document)::text AS document,
     i.status = 'FINALIZED' AND i.digest IS DISTINCT FROM document_digest(i.document) AS altered,
     EXISTS (SELECT FROM late_mark m WHERE m.invoice_id = i.id) AS uncompared
@@ -63,21 +48,20 @@ async def compare_drafts(
     now: datetime,
     differences: Differences,
 ) -> Compared:
-    """Every invoice of the connection's snapshot; `now`: drafts of later months may be missing."""
+    """Every invoice of the connection's snapshot; `now`: periods that begin later have none."""
     compared = Compared()
     held = held_by(usage)
     async for row in connection.cursor(_INVOICES, prefetch=DRAFTS_AT_ONCE):
         if row["altered"]:
             differences.add(f"{_where(row)}: document", "as it was finalized", "another one")
-        pending = (row["customer_id"], _month(row["starts_at"]).date()) in billing.pending
-        if pending or row["uncompared"]:
+        if billing.is_pending(row["customer_id"], row["ends_at"]) or row["uncompared"]:
             compared.pending += 1
             continue
         if row["status"] == "DRAFT":
             compared.drafts += 1
         else:
             compared.finalized += 1
-        _compare_invoice(row, held, billing, differences)
+        _compare_invoice(row, held, billing, now, differences)
     await _find_missing(connection, usage, billing, now, differences)
     return compared
 
@@ -88,37 +72,29 @@ def _where(row: asyncpg.Record) -> str:
 
 
 def _compare_invoice(
-    row: asyncpg.Record, held: Held, billing: Billing, differences: Differences
+    row: asyncpg.Record, held: Held, billing: Billing, now: datetime, differences: Differences
 ) -> None:
     where = _where(row)
-    found = Bounds(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
+    start, end = row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC)
     span = billing.spans.get(row["customer_plan_id"])
     if span is None and row["status"] == "FINALIZED":
         return  # nothing is looked for any more once its customer is archived
-    period = None if span is None else period_of(span, found.start)
-    if span is None or period is None:
+    periods = () if span is None else periods_of(span, max(now, start))
+    place = next((place for place, days in enumerate(periods) if days.start == start), None)
+    if span is None or place is None:
         differences.add(where, None, "a draft, where no plan holds or the customer is archived")
         return
-    if period != found:
-        differences.add(f"{where}: period", _shown(period), _shown(found))
+    days = periods[place]
+    if days.end != end:
+        differences.add(f"{where}: period", _shown(days.start, days.end), _shown(start, end))
         return
-    expected = document_of(span, _bill(span, held, billing, period), period)
-    for path, wanted, there in differing(expected, decode_json(row["document"]), ""):
+    bill = bill_span(span, periods, place, held, billing.metrics)
+    expected = document_of(span, bill, periods, place)
+    expected["credit_type_id"] = str(invoiced_in(span.plan, bill).id)
+    found = {**decode_json(row["document"]), "credit_type_id": str(row["credit_type_id"])}
+    for path, wanted, there in differing(expected, found, ""):
         differences.add(f"{where}: {path}", wanted, there)
         return  # one line a draft
-
-
-def _bill(span: Span, held: Held, billing: Billing, period: Bounds) -> Bill:
-    quantities = {
-        charge.metric_id: quantity_of(
-            held,
-            span.references,
-            (charge.metric_id, billing.aggregations[charge.metric_id]),
-            period,
-        )
-        for charge in span.plan.charges
-    }
-    return bill_of(span.plan, quantities)
 
 
 async def _find_missing(
@@ -132,110 +108,26 @@ async def _find_missing(
     invoiced = {
         (row["customer_plan_id"], row["starts_at"]) for row in await connection.fetch(_INVOICED)
     }
-    used = months_used(usage)
+    oldest = add_months(month_start(now), -DRAFT_MONTHS_BACK_MAX)
+    used = days_used(usage)
     for span in billing.spans.values():
         customer = billing.customers[span.id]
-        months = {month for reference in span.references for month in used.get(reference, ())}
-        shown = set(draft_months(span.starting_on, span.ending_before, now))
-        for month in sorted(months & shown):
-            period = period_of(span, month)
-            if period is None or (customer, month.date()) in billing.pending:
+        dates = {day for reference in span.references for day in used.get(reference, ())}
+        for days in periods_of(span, now):
+            if not oldest < days.end or days.start > now or (span.id, days.start) in invoiced:
                 continue
-            if (span.id, period.start) not in invoiced:
-                differences.add(
-                    f"invoice of customer {customer}, plan {span.plan.name!r}, {month:%Y-%m}",
-                    "a draft",
-                    None,
-                )
+            if billing.is_pending(customer, days.end) or not _any_within(dates, days):
+                continue
+            differences.add(
+                f"invoice of customer {customer}, plan {span.plan.name!r}, {days.start:%Y-%m-%d}",
+                "a draft",
+                None,
+            )
 
 
-def _month(instant: datetime) -> datetime:
-    utc = instant.astimezone(UTC)
-    return datetime(utc.year, utc.month, 1, tzinfo=UTC)
+def _any_within(dates: set[datetime], days: Days) -> bool:
+    return any(days.start <= date < days.end for date in dates)
 
 
-def _shown(period: Bounds) -> str:
-    return f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d}"
-
-
-def document_of(span: Span, bill: Bill, period: Bounds) -> dict[str, object]:
-    """The invoice document as it should be, amounts as fractions."""
-    names = {charge.product_id: charge.product_name for charge in reversed(span.plan.charges)}
-    charges = iter(_in_line_order(span.plan.charges, [line.product_id for line in bill.lines]))
-    unit = {"id": str(span.plan.unit.id), "name": span.plan.unit.name}
-    lines: list[object] = []
-    for line in bill.lines:
-        parts = [(next(charges), amount) for amount in line.charges]
-        only = line.charges[0] if len(parts) == 1 else None
-        item: dict[str, object] = {
-            "name": names[line.product_id],
-            "type": "usage",
-            "quantity": Fraction(1) if only is None else only.quantity,
-            "total": line.total,
-            "credit_type": unit,
-            "product_id": str(line.product_id),
-            "product_type": "UsageProductListItem",
-            **_ends(period),
-            "custom_fields": {},
-            "sub_line_items": [_sub_line(charge, amount, period) for charge, amount in parts],
-        }
-        if only is not None and len(parts[0][0].tiers) == 1:
-            item["unit_price"] = only.tiers[0].price
-        lines.append(item)
-    return {
-        "line_items": lines,
-        "subtotal": bill.subtotal,
-        "total": bill.total,
-        "invoice_adjustments": [],
-    }
-
-
-def _in_line_order(charges: tuple[Charge, ...], products: list[UUID]) -> list[Charge]:
-    return [charge for product in products for charge in charges if charge.product_id == product]
-
-
-def _sub_line(charge: Charge, amount: ChargeAmount, period: Bounds) -> dict[str, object]:
-    item: dict[str, object] = {
-        "name": charge.name,
-        "quantity": amount.quantity,
-        "subtotal": amount.subtotal,
-        "charge_id": str(amount.charge_id),
-        "custom_fields": {},
-        "tier_period": _ends(period),
-        "tiers": [
-            {
-                "starting_at": tier.starts_after,
-                "quantity": tier.quantity,
-                "price": tier.price,
-                "subtotal": tier.subtotal,
-            }
-            for tier in amount.tiers
-        ],
-    }
-    if len(charge.tiers) == 1 and amount.quantity != 0:
-        item["price"] = amount.tiers[0].price
-    return item
-
-
-def _ends(period: Bounds) -> dict[str, object]:
-    return {
-        "starting_at": f"{period.start:%Y-%m-%dT%H:%M:%SZ}",
-        "ending_before": f"{period.end:%Y-%m-%dT%H:%M:%SZ}",
-    }
-
-
-def differing(expected: object, found: object, path: str) -> Iterator[tuple[str, object, object]]:
-    """(path, expected, found) of every leaf in which two documents differ."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in sorted(expected.keys() | found.keys()):
-            deeper = f"{path}.{name}" if path else name
-            yield from differing(expected.get(name), found.get(name), deeper)
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for index, (wanted, there) in enumerate(zip(expected, found, strict=True)):
-            yield from differing(wanted, there, f"{path}[{index}]")
-    elif isinstance(expected, Fraction) and isinstance(found, int | Decimal):
-        if expected != Fraction(found):
-            yield path, plain_text(expected), plain_text(Fraction(found))
-    elif expected != found:
-        wanted = plain_text(expected) if isinstance(expected, Fraction) else expected
-        yield path, wanted, found
+def _shown(start: datetime, end: datetime) -> str:
+    return f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"

@@ -7,25 +7,32 @@ The totals are read by statements that start after the marks were taken and the 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
 
-from services.domain.period import Period, month_start, monthly_period, next_month
-from services.domain.plan import Plan
-from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
+from services.domain.period import DRAFT_MONTHS_BACK_MAX, Period, month_start
+from services.domain.pricing.usage import PeriodUsage
+from services.domain.pricing.whole import invoice_unit
+from services.domain.schedule import BilledPeriod, add_months
+from services.projector.drafts import (
+    DraftBatch,
+    PricedDraft,
+    StaleDraft,
+    draft_of,
+    marked_periods,
+)
 from services.projector.late_marks_postgres import mark_late
 from services.projector.live_postgres import share_live
 from services.projector.marks_postgres import Mark, take_marks
 from services.projector.quantities_postgres import read_quantities
-from services.runtime.plan_rows import PlanShelf
+from services.runtime.customer_terms import TERMS_COLUMNS, CustomerTerms, TermsShelf
 
 # Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
 # level one probe of an index, whatever the statistics say (tests/contract/test_plans.py).
-_PLANS_OF = """
-SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before, t.month
+_PLANS_OF = f"""
+SELECT {TERMS_COLUMNS}, t.month
 FROM (
     SELECT DISTINCT coalesce(m.customer_id, r.customer_id) AS customer_id, m.month
     FROM unnest($1::uuid[], $2::text[], $3::date[]) AS m(customer_id, reference, month)
@@ -34,13 +41,13 @@ FROM (
     ) AS r ON true
 ) AS t
 CROSS JOIN LATERAL (
-    SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before FROM customer_plan c
+    SELECT {TERMS_COLUMNS} FROM customer_plan c
     WHERE c.customer_id = t.customer_id OFFSET 0
 ) AS c
 CROSS JOIN LATERAL (
     SELECT FROM customer u WHERE u.id = t.customer_id AND u.archived_at IS NULL OFFSET 0
 ) AS u
-"""
+"""  # noqa: S608 (constants)
 
 _LIVE = """
 SELECT i.id, k.customer_plan_id, k.starts_at
@@ -77,7 +84,8 @@ WHERE NOT EXISTS (SELECT FROM invoice v WHERE v.customer_id = i.customer_id
         AND v.starts_at = i.starts_at AND v.status = 'DRAFT')
 ORDER BY i.customer_plan_id, i.starts_at
 ON CONFLICT (customer_plan_id, starts_at) WHERE status <> 'VOID'
-DO UPDATE SET ends_at = excluded.ends_at WHERE invoice.status = 'DRAFT'
+DO UPDATE SET ends_at = excluded.ends_at, credit_type_id = excluded.credit_type_id
+    WHERE invoice.status = 'DRAFT'
 RETURNING id, customer_plan_id, starts_at, ends_at
 """
 
@@ -104,12 +112,24 @@ FROM unnest($1::uuid[], $2::text[]) AS w(id, document)
 WHERE invoice.id = w.id
 """
 
+# The months from where a plan's invoices end, which is usually now; after a time without pricing,
+# every month since. $1: no older months have drafts; $2: now.
 _UNOPENED = """
 INSERT INTO stale_draft (customer_id, month)
-SELECT DISTINCT c.customer_id, $1::date FROM customer_plan c
-JOIN customer u ON u.id = c.customer_id AND u.archived_at IS NULL
-WHERE c.starting_on <= $2 AND (c.ending_before IS NULL OR c.ending_before > $2)
-  AND NOT EXISTS (SELECT FROM invoice i WHERE i.customer_plan_id = c.id AND i.ends_at > $2)
+SELECT DISTINCT t.customer_id, m.month::date
+FROM (
+    SELECT c.customer_id, greatest(coalesce(i.ends_at, c.starting_on), $1) AS since,
+        least(c.ending_before, $2) AS until
+    FROM customer_plan c
+    JOIN customer u ON u.id = c.customer_id AND u.archived_at IS NULL
+    LEFT JOIN LATERAL (
+        SELECT i.ends_at FROM invoice i WHERE i.customer_plan_id = c.id
+        ORDER BY i.ends_at DESC LIMIT 1
+    ) AS i ON true
+) AS t
+CROSS JOIN LATERAL generate_series(
+    date_trunc('month', t.since, 'UTC'), t.until, interval '1 month') AS m(month)
+WHERE t.since < t.until OR (t.since = t.until AND t.until = $2)
 """
 
 
@@ -118,42 +138,39 @@ class PostgresDrafts:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._plans = PlanShelf()
+        self._terms = TermsShelf()
 
     @asynccontextmanager
-    async def take(self, count_max: int) -> AsyncIterator[DraftBatch]:
+    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
             live = await share_live(connection)
             marks = await take_marks(connection, count_max)
-            drafts = await self._lock(connection, marks) if marks else []
+            drafts = await self._lock(connection, marks, now) if marks else []
             yield _PostgresDraftBatch(connection, live, len(marks), drafts)
 
     async def open_periods(self, now: datetime) -> int:
         """See Drafts."""
-        marked = await self._pool.execute(_UNOPENED, month_start(now).date(), now)
+        oldest = add_months(month_start(now), -DRAFT_MONTHS_BACK_MAX)
+        marked = await self._pool.execute(_UNOPENED, oldest, now)
         return int(marked.rpartition(" ")[2])
 
     async def _lock(
-        self, connection: asyncpg.Connection, marks: Sequence[Mark]
+        self, connection: asyncpg.Connection, marks: Sequence[Mark], now: datetime
     ) -> list[StaleDraft]:
         rows = await connection.fetch(
             _PLANS_OF, *(list(column) for column in zip(*marks, strict=True))
         )
         await _close(connection, marks, rows)
-        plans = await self._plans.get(connection, {row["plan_id"] for row in rows})
+        every = await self._terms.get(connection, rows)
         periods = {
-            (row["id"], period.start): _Opening(row["customer_id"], plans[row["plan_id"]], period)
-            for row in rows
-            if (
-                period := monthly_period(
-                    month_start(row["month"]), row["starting_on"], row["ending_before"]
-                )
-            )
+            (held.id, billed.held.start): _Opening(held, billed)
+            for row, held in zip(rows, every, strict=True)
+            for billed in marked_periods(held, month_start(row["month"]), now)
         }
         return [
-            draft_of(invoice_id, opening.customer_id, opening.plan, period)
-            for place, (invoice_id, period) in (await _open(connection, periods)).items()
+            draft_of(invoice_id, opening.terms, opening.billed)
+            for place, (invoice_id, _) in (await _open(connection, periods)).items()
             if (opening := periods.get(place)) is not None
         ]
 
@@ -161,9 +178,8 @@ class PostgresDrafts:
 class _Opening(NamedTuple):
     """A period of a customer's plan that must have its draft."""
 
-    customer_id: UUID
-    plan: Plan
-    period: Period
+    terms: CustomerTerms
+    billed: BilledPeriod
 
 
 _Place = tuple[UUID, datetime]  # customer plan, start of the period
@@ -200,15 +216,15 @@ async def _open(
     opened = [
         (
             uuid4(),
-            opening.customer_id,
+            opening.terms.customer_id,
             place[0],
-            opening.plan.id,
-            opening.plan.unit.id,
-            opening.period.start,
-            opening.period.end,
+            opening.terms.plan.id,
+            invoice_unit(opening.terms.terms.of(opening.billed)).id,
+            opening.billed.held.start,
+            opening.billed.held.end,
         )
         for place, opening in periods.items()
-        if place not in live or (place in drafts and drafts[place][1] != opening.period)
+        if place not in live or (place in drafts and drafts[place][1] != opening.billed.held)
     ]
     if opened:
         rows = await connection.fetch(
@@ -221,12 +237,6 @@ async def _open(
 def _draft(row: asyncpg.Record) -> tuple[_Place, tuple[UUID, Period]]:
     period = Period(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
     return (row["customer_plan_id"], period.start), (row["id"], period)
-
-
-def draft_of(invoice_id: UUID, customer_id: UUID, plan: Plan, period: Period) -> StaleDraft:
-    """What there is to price for one period of a customer's plan."""
-    whole = period.start == month_start(period.start) and period.end == next_month(period.start)
-    return StaleDraft(invoice_id, customer_id, plan, period, whole)
 
 
 class _PostgresDraftBatch:
@@ -254,7 +264,7 @@ class _PostgresDraftBatch:
         """See DraftBatch."""
         return self._drafts
 
-    async def quantities(self) -> Mapping[UUID, Mapping[UUID, Decimal]]:
+    async def quantities(self) -> Mapping[UUID, PeriodUsage]:
         """See DraftBatch."""
         return await read_quantities(self._connection, self._drafts, self._generation)
 

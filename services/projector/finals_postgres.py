@@ -17,8 +17,8 @@ from services.projector.documents_postgres import documents_of
 from services.projector.finals import Due, Finalized
 from services.projector.late_postgres import compare_late
 from services.projector.live_postgres import share_live
+from services.runtime.customer_terms import TermsShelf
 from services.runtime.failpoint import reach
-from services.runtime.plan_rows import PlanShelf
 
 # Invoices a transaction: locks are held for a tenth of a second.
 BATCH = 200
@@ -45,7 +45,7 @@ _PLANS = "SELECT id FROM customer_plan WHERE id = ANY($1) ORDER BY id FOR SHARE"
 # away. Marks of usage only say that the price is old, and it is not used.
 _CHANGED = "SELECT DISTINCT customer_id FROM stale_draft WHERE customer_id = ANY($1)"
 _INVOICES = """
-SELECT id, customer_id, plan_id, starts_at, ends_at FROM invoice
+SELECT id, customer_plan_id, starts_at, ends_at FROM invoice
 WHERE id = ANY($1) AND customer_id = ANY($2) AND status = 'DRAFT' AND ends_at = $3
 ORDER BY id FOR UPDATE SKIP LOCKED
 """
@@ -64,7 +64,7 @@ class PostgresFinals:
     def __init__(self, pool: asyncpg.Pool) -> None:
         """Two connections of the pool are used at a time."""
         self._pool = pool
-        self._plans = PlanShelf()
+        self._terms = TermsShelf()
 
     async def next_end(self, after: datetime | None, until: datetime) -> datetime | None:
         """See Finals."""
@@ -95,7 +95,7 @@ class PostgresFinals:
         if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM late_mark)"):
             return 0
         async with self._pool.acquire() as connection, connection.transaction():
-            return await compare_late(connection, self._plans, now)
+            return await compare_late(connection, self._terms, now)
 
     async def _finalize(
         self,
@@ -110,7 +110,7 @@ class PostgresFinals:
             reader.transaction(isolation="repeatable_read", readonly=True),
         ):
             rows = await reader.fetch(_POSITIONS)
-            documents = await documents_of(reader, self._plans, invoices, generation)
+            documents = await documents_of(reader, self._terms, invoices, generation)
         # The caller has seen to it, and positions never move back.
         positions = {row["partition"]: row["next_raw_offset"] for row in rows}
         end = invoices[0]["ends_at"]

@@ -11,7 +11,7 @@ import asyncpg
 
 from services.projector.documents_postgres import documents_of
 from services.projector.live_postgres import share_live
-from services.runtime.plan_rows import PlanShelf
+from services.runtime.customer_terms import TermsShelf
 
 # Marks a transaction.
 MARKS_MAX = 200
@@ -23,7 +23,7 @@ DELETE FROM late_mark WHERE id = ANY (ARRAY (
 RETURNING invoice_id
 """
 _LOCK = """
-SELECT id, customer_id, plan_id, starts_at, ends_at FROM invoice
+SELECT id, customer_plan_id, starts_at, ends_at FROM invoice
 WHERE id = ANY($1) AND status = 'FINALIZED' ORDER BY id FOR NO KEY UPDATE
 """
 # Read before the usage, so that it never says too much.
@@ -44,7 +44,7 @@ ON CONFLICT (invoice_id) DO UPDATE SET document = excluded.document, as_of = exc
 """
 
 
-async def compare_late(connection: asyncpg.Connection, shelf: PlanShelf, now: datetime) -> int:
+async def compare_late(connection: asyncpg.Connection, shelf: TermsShelf, now: datetime) -> int:
     """Within a transaction: take marks and note what their invoices would be; returns how many."""
     generation = await share_live(connection)
     marks = {row["invoice_id"] for row in await connection.fetch(_TAKE, MARKS_MAX)}

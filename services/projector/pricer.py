@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
-from services.domain.pricing.invoice import price_invoice
+from services.domain.pricing.invoice import price_period
+from services.domain.pricing.usage import PeriodUsage
 from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
 from services.runtime.failpoint import reach
 from services.runtime.invoice_document import render
@@ -31,10 +31,11 @@ IDLE_WAIT_S = 0.1
 OPEN_PERIODS_EVERY_S = 60.0
 
 
-def price(draft: StaleDraft, quantities: Mapping[UUID, Mapping[UUID, Decimal]]) -> PricedDraft:
-    """The document of one draft. `quantities`: invoice id -> billable metric id -> value."""
-    priced = price_invoice(draft.plan, quantities.get(draft.invoice_id, {}))
-    return PricedDraft(draft.invoice_id, render(draft.plan, priced, draft.period))
+def price(draft: StaleDraft, usage: Mapping[UUID, PeriodUsage]) -> PricedDraft:
+    """The document of one draft. `usage`: by invoice id, as `DraftBatch.quantities` gives it."""
+    priced = price_period(draft.plan, usage[draft.invoice_id], draft.billed, draft.trial)
+    document = render(draft.plan, priced, draft.billed, draft.windows)
+    return PricedDraft(draft.invoice_id, document)
 
 
 def rest_after(pass_s: float) -> float:
@@ -71,7 +72,7 @@ class Pricer:
 
     async def price_stale(self) -> int:
         """Price one batch; returns how many marks it took."""
-        async with self._drafts.take(MARKS_MAX) as batch:
+        async with self._drafts.take(MARKS_MAX, self._now()) as batch:
             if batch.drafts:
                 await self._price(batch)
                 reach("before_pricing_commit")

@@ -1,5 +1,5 @@
-"""Metered values of invoice periods, from PostgreSQL: month totals where the period is a whole
-month, hours for the part of a month in which a plan starts or ends.
+"""Metered values of invoice periods, from PostgreSQL: month totals for the whole calendar months
+inside a period, hours at its edges.
 
 A customer's usage is the merge over every reference (id and aliases) it has now, so an alias added
 later brings its past usage along.
@@ -10,17 +10,23 @@ index probes for 50,000 rows (tests/contract/test_plans.py).
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from services.domain.meter import Aggregation
-from services.domain.number import ZERO, subtract
+from services.domain.number import subtract
+from services.domain.period import Period
+from services.domain.plan import Plan
+from services.domain.pricing.usage import PeriodUsage
 from services.projector.drafts import StaleDraft
+from services.projector.groups_postgres import GroupedSpan, read_groups
+from services.projector.pieces import EVER, merge, pieces_of, value_of
 
-# Series of each wanted period. Drafts travel as numbers: their place in the arrays, from 1.
+# Series of each wanted span. Spans travel as numbers: their place in the arrays, from 1.
 _SERIES = """
 FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY
     AS w(customer_id, starts_at, ends_at, draft)
@@ -72,107 +78,145 @@ CROSS JOIN LATERAL (
 ) AS u
 """
 
-Quantities = dict[UUID, dict[UUID, Decimal]]
-Columns = tuple[list[UUID], list[datetime], list[datetime]]
+
+class Span(NamedTuple):
+    """A time of which a customer's usage is wanted, at whole hours; what by group, `plan` says."""
+
+    customer_id: UUID
+    period: Period
+    plan: Plan
 
 
-# Before every event.
-_EVER = datetime(1, 1, 1, tzinfo=UTC)
+Totals = dict[UUID, Decimal]  # by metric
+Last = tuple[datetime, int, int, str]
 
 
 async def read_quantities(
     connection: asyncpg.Connection, drafts: Sequence[StaleDraft], generation: int
-) -> Mapping[UUID, Mapping[UUID, Decimal]]:
-    """Invoice id -> metric id -> value in a generation; metrics without usage are absent."""
-    quantities: Quantities = {}
-    latest: dict[UUID, StaleDraft] = {}
-    distinct: dict[UUID, StaleDraft] = {}
-    for table, whole in (("usage_month", True), ("usage_hour", False)):
-        part = [draft for draft in drafts if draft.whole_month is whole]
-        if not part:
+) -> Mapping[UUID, PeriodUsage]:
+    """Invoice id -> what was used in its period and in the earlier ones, in a generation; metrics
+    without usage are absent."""
+    spans = [
+        Span(draft.customer_id, period, draft.plan)
+        for draft in drafts
+        for period in (draft.period, *draft.earlier)
+    ]
+    found = iter(await read_spans(connection, spans, generation))
+    usage: dict[UUID, PeriodUsage] = {}
+    for draft in drafts:
+        own = next(found)
+        if draft.earlier:
+            own = own._replace(earlier=tuple(next(found) for _ in draft.earlier))
+        usage[draft.invoice_id] = own
+    return usage
+
+
+async def read_spans(
+    connection: asyncpg.Connection, spans: Sequence[Span], generation: int
+) -> list[PeriodUsage]:
+    """What was used in each span, in their order."""
+    totals: list[Totals] = [{} for _ in spans]
+    latest: dict[int, Span] = {}
+    distinct: dict[int, Span] = {}
+    for table in ("usage_month", "usage_hour"):
+        places, wanted = _wanted(spans, table)
+        if not places:
             continue
-        rows = await connection.fetch(
-            _TOTALS.format(table=table, series=_SERIES), *_within(part), generation
-        )
+        query = _TOTALS.format(table=table, series=_SERIES)
+        rows = await connection.fetch(query, *wanted, generation)
         for number, metric_id, count, total, peak, aggregation in rows:
-            draft = part[number - 1]
-            of_invoice = quantities.setdefault(draft.invoice_id, {})
-            match aggregation:
-                case Aggregation.COUNT:
-                    of_invoice[metric_id] = Decimal(count)
-                case Aggregation.SUM:
-                    of_invoice[metric_id] = Decimal(total)
-                case Aggregation.MAX:
-                    of_invoice[metric_id] = ZERO if peak is None else Decimal(peak)
-                case Aggregation.LATEST:
-                    of_invoice[metric_id] = ZERO
-                    latest[draft.invoice_id] = draft
-                case Aggregation.UNIQUE:
-                    of_invoice[metric_id] = ZERO
-                    distinct[draft.invoice_id] = draft
+            place = places[number - 1]
+            # Read of the whole span below, and 0 until then.
+            if aggregation == Aggregation.LATEST:
+                latest[place] = spans[place]
+            elif aggregation == Aggregation.UNIQUE:
+                distinct[place] = spans[place]
+            value, held = value_of(aggregation, count, total, peak), totals[place].get(metric_id)
+            totals[place][metric_id] = value if held is None else merge(aggregation, held, value)
     if distinct:
-        await _add_distinct(connection, quantities, list(distinct.values()), generation)
+        await _add_distinct(connection, totals, distinct, generation)
     if latest:
-        await _add_latest(connection, quantities, list(latest.values()), generation)
-    return quantities
+        await _add_latest(connection, totals, latest, generation)
+    grouped = [
+        GroupedSpan(place, span.customer_id, span.period, *meter)
+        for place, span in enumerate(spans)
+        for meter in span.plan.group_meters
+    ]
+    if not grouped:
+        return [PeriodUsage(total) for total in totals]
+    groups = await read_groups(connection, grouped, generation)
+    return [PeriodUsage(total, groups.get(place, {})) for place, total in enumerate(totals)]
+
+
+def _wanted(
+    spans: Sequence[Span], table: str
+) -> tuple[list[int], tuple[list[UUID], list[datetime], list[datetime]]]:
+    """The pieces that a table answers for: their spans, and as columns."""
+    places: list[int] = []
+    customers: list[UUID] = []
+    starts: list[datetime] = []
+    ends: list[datetime] = []
+    for place, span in enumerate(spans):
+        for piece in pieces_of(span.period):
+            if piece.table == table:
+                places.append(place)
+                customers.append(span.customer_id)
+                starts.append(piece.period.start)
+                ends.append(piece.period.end)
+    return places, (customers, starts, ends)
 
 
 async def _add_distinct(
     connection: asyncpg.Connection,
-    quantities: Quantities,
-    drafts: Sequence[StaleDraft],
+    totals: list[Totals],
+    spans: Mapping[int, Span],
     generation: int,
 ) -> None:
+    places = list(spans)
     for number, metric_id, count in await connection.fetch(
-        _DISTINCT.format(series=_SERIES), *_within(drafts), generation
+        _DISTINCT.format(series=_SERIES), *_columns(spans), generation
     ):
-        quantities[drafts[number - 1].invoice_id][metric_id] = Decimal(count)
+        totals[places[number - 1]][metric_id] = Decimal(count)
 
 
 async def _add_latest(
     connection: asyncpg.Connection,
-    quantities: Quantities,
-    drafts: Sequence[StaleDraft],
+    totals: list[Totals],
+    spans: Mapping[int, Span],
     generation: int,
 ) -> None:
     """LATEST bills increments (METRONOME 4.2): the latest value less the one before the period."""
-    now = await _latest(connection, drafts, _within(drafts), generation)
-    before = await _latest(connection, drafts, _before(drafts), generation)
-    for (invoice_id, metric_id), (*_, value) in now.items():
-        quantities[invoice_id][metric_id] = Decimal(value)
-    for (invoice_id, metric_id), (*_, value) in before.items():
-        of_invoice = quantities[invoice_id]
-        if metric_id in of_invoice:
-            of_invoice[metric_id] = subtract(of_invoice[metric_id], Decimal(value))
+    before = {
+        place: span._replace(period=Period(EVER, span.period.start))
+        for place, span in spans.items()
+    }
+    now = await _latest(connection, spans, generation)
+    then = await _latest(connection, before, generation)
+    for (place, metric_id), (*_, value) in now.items():
+        base = then.get((place, metric_id))
+        increment = Decimal(value)
+        totals[place][metric_id] = (
+            increment if base is None else subtract(increment, Decimal(base[-1]))
+        )
 
 
 async def _latest(
-    connection: asyncpg.Connection,
-    drafts: Sequence[StaleDraft],
-    wanted: Columns,
-    generation: int,
-) -> dict[tuple[UUID, UUID], tuple[datetime, int, int, str]]:
-    """By invoice and metric, over all its series: by event time, then place in the log."""
-    latest: dict[tuple[UUID, UUID], tuple[datetime, int, int, str]] = {}
+    connection: asyncpg.Connection, spans: Mapping[int, Span], generation: int
+) -> dict[tuple[int, UUID], Last]:
+    """By span and metric, over all its series: by event time, then place in the log."""
+    places = list(spans)
+    latest: dict[tuple[int, UUID], Last] = {}
     for number, metric_id, *found in await connection.fetch(
-        _LATEST.format(series=_SERIES), *wanted, generation
+        _LATEST.format(series=_SERIES), *_columns(spans), generation
     ):
-        place = drafts[number - 1].invoice_id, metric_id
-        latest[place] = max(latest.get(place, tuple(found)), tuple(found))
+        key = places[number - 1], metric_id
+        latest[key] = max(latest.get(key, tuple(found)), tuple(found))
     return latest
 
 
-def _within(drafts: Sequence[StaleDraft]) -> Columns:
+def _columns(spans: Mapping[int, Span]) -> tuple[list[UUID], list[datetime], list[datetime]]:
     return (
-        [draft.customer_id for draft in drafts],
-        [draft.period.start for draft in drafts],
-        [draft.period.end for draft in drafts],
-    )
-
-
-def _before(drafts: Sequence[StaleDraft]) -> Columns:
-    return (
-        [draft.customer_id for draft in drafts],
-        [_EVER for _ in drafts],
-        [draft.period.start for draft in drafts],
+        [span.customer_id for span in spans.values()],
+        [span.period.start for span in spans.values()],
+        [span.period.end for span in spans.values()],
     )

@@ -62,15 +62,21 @@ def change(name: str, live: Document, replayed: Document) -> Change:
     return Change(live.get(name), replayed.get(name))
 
 
-_Key = tuple[str, str]  # product id, charge id
+_Key = tuple[str, str, str]  # product id, group, charge id
 
 
 def _charges(document: Document) -> dict[_Key, Document]:
+    """A line without charges turns the pricing unit into a currency; the total says the same."""
     return {
-        (line["product_id"], part["charge_id"]): {**part, "product": line["name"]}
+        (line["product_id"], _group(line), part["charge_id"]): {**part, "product": line["name"]}
         for line in document.get("line_items", ())
-        for part in line["sub_line_items"]
+        for part in line.get("sub_line_items", ())
     }
+
+
+def _group(line: Document) -> str:
+    """The group that a line is of, as text."""
+    return repr(sorted(line.get("presentation_group_values", {}).items()))
 
 
 def _difference(key: _Key, live: Document | None, replayed: Document | None) -> LineDifference:

@@ -2,9 +2,9 @@
 which both stand at the same positions. Changes no invoice.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +14,8 @@ from services.domain.period import month_start
 from services.replay.compare import Document, InvoiceDifference, change, differing_lines
 from services.replay.drafts_postgres import documents
 from services.replay.targets_postgres import read_targets
+from services.runtime.customer_terms import TermsShelf
 from services.runtime.json import decode_json
-from services.runtime.plan_rows import PlanShelf
 
 _FATES = """
 SELECT coalesce(sum(counted), 0)::bigint AS counted,
@@ -25,11 +25,12 @@ SELECT coalesce(sum(counted), 0)::bigint AS counted,
     coalesce(sum(unmatched), 0)::bigint AS unmatched
 FROM projection_position WHERE generation = $1
 """
-# (customer, month) whose live drafts are about to be priced: their stored documents are old.
+# Since which month a customer's live drafts are about to be priced: what is stored of them is old.
 _PENDING = """
-SELECT DISTINCT coalesce(m.customer_id, r.customer_id) AS customer_id, m.month
+SELECT coalesce(m.customer_id, r.customer_id) AS customer_id, min(m.month) AS month
 FROM stale_mark m LEFT JOIN customer_reference r ON r.reference = m.reference
 WHERE m.customer_id IS NOT NULL OR r.customer_id IS NOT NULL
+GROUP BY 1
 """
 _PAIRS = """
 SELECT coalesce(i.customer_plan_id, d.customer_plan_id) AS customer_plan_id,
@@ -74,11 +75,13 @@ async def differences(
 ) -> AsyncIterator[InvoiceDifference]:
     """Every invoice that differs, by customer and period; `price_generation` was called in the
     same REPEATABLE READ transaction."""
-    marks = {(row["customer_id"], row["month"]) for row in await connection.fetch(_PENDING)}
+    marks = {
+        row["customer_id"]: month_start(row["month"]) for row in await connection.fetch(_PENDING)
+    }
     fresh = await _fresh_documents(connection, live, marks)
     plans = [customer_plan_id for customer_plan_id, _ in fresh]
     async for row in connection.cursor(_PAIRS, generation, plans):
-        pending = (row["customer_id"], _month(row["starts_at"])) in marks
+        pending = _is_marked(marks, row["customer_id"], row["ends_at"])
         if pending and row["status"] != "FINALIZED":
             # None: such a draft is about to go, for a plan that was ended or a customer archived.
             before = fresh.get((row["customer_plan_id"], row["starts_at"]))
@@ -90,15 +93,15 @@ async def differences(
 
 
 async def _fresh_documents(
-    connection: asyncpg.Connection, live: int, marks: set[tuple[UUID, date]]
+    connection: asyncpg.Connection, live: int, marks: Mapping[UUID, datetime]
 ) -> dict[_Place, Document]:
     """Live drafts whose pricing is still to come, priced here."""
     if not marks:
         return {}
     targets = [
         target
-        for target in await read_targets(connection, PlanShelf(), live)
-        if (target.draft.customer_id, _month(target.draft.period.start)) in marks
+        for target in await read_targets(connection, TermsShelf(), live)
+        if _is_marked(marks, target.draft.customer_id, target.draft.period.end)
     ]
     priced = await documents(connection, live, targets)
     return {
@@ -107,8 +110,10 @@ async def _fresh_documents(
     }
 
 
-def _month(start: datetime) -> date:
-    return month_start(start.astimezone(UTC)).date()
+def _is_marked(marks: Mapping[UUID, datetime], customer_id: UUID, ends_at: datetime) -> bool:
+    """Whether something changed in or before a period: tiers and LATEST carry on."""
+    since = marks.get(customer_id)
+    return since is not None and since < ends_at
 
 
 def _document(stored: str | None) -> Any:

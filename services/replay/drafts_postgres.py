@@ -10,7 +10,7 @@ from services.projector.live_postgres import check_kept
 from services.projector.pricer import price
 from services.projector.quantities_postgres import read_quantities
 from services.replay.targets_postgres import Target, read_targets
-from services.runtime.plan_rows import PlanShelf
+from services.runtime.customer_terms import TermsShelf
 
 # Drafts priced and written by one statement.
 CHUNK = 1_000
@@ -33,7 +33,7 @@ async def price_generation(connection: asyncpg.Connection, generation: int) -> i
     """
     await check_kept(connection, generation)
     await connection.execute("DELETE FROM generation_draft WHERE generation = $1", generation)
-    targets = await read_targets(connection, PlanShelf(), generation)
+    targets = await read_targets(connection, TermsShelf(), generation)
     for start in range(0, len(targets), CHUNK):
         await _write(connection, generation, targets[start : start + CHUNK])
     return len(targets)

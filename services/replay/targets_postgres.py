@@ -2,19 +2,17 @@
 which the generation found usage. Reads only.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID, uuid4
 
 import asyncpg
 
-from services.domain.period import Period, month_start, monthly_period
-from services.projector.drafts import StaleDraft
-from services.projector.drafts_postgres import draft_of
-from services.runtime.plan_rows import PlanShelf
+from services.domain.period import month_start
+from services.projector.drafts import StaleDraft, draft_of, marked_periods
+from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
-_TARGETS = """
+# Months of which every period that has begun by now is looked at, as the pricing does.
+_TARGETS = f"""
 WITH used AS (
     SELECT DISTINCT r.customer_id, u.starts_at AS month
     FROM usage_series s JOIN customer_reference r ON r.reference = s.reference
@@ -28,13 +26,13 @@ WITH used AS (
         FROM invoice i WHERE i.status <> 'VOID') AS every
     GROUP BY id, month
 )
-SELECT c.id, c.customer_id, c.plan_id, c.starting_on, c.ending_before, either.month
+SELECT {TERMS_COLUMNS}, either.month, now() AS now
 FROM either JOIN customer_plan c ON c.id = either.id
 JOIN customer u ON u.id = c.customer_id
 -- An archived customer keeps its finalized invoices; its drafts are void.
 WHERE u.archived_at IS NULL OR either.final
 ORDER BY c.id, either.month
-"""
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +45,14 @@ class Target:
 
 
 async def read_targets(
-    connection: asyncpg.Connection, shelf: PlanShelf, generation: int
+    connection: asyncpg.Connection, shelf: TermsShelf, generation: int
 ) -> list[Target]:
     """All of them, in one order; of the caller's snapshot."""
     rows = await connection.fetch(_TARGETS, generation)
-    plans = await shelf.get(connection, {row["plan_id"] for row in rows})
-    return [
-        Target(row["id"], draft_of(uuid4(), row["customer_id"], plans[row["plan_id"]], period))
-        for row, period in _periods(rows)
-    ]
-
-
-def _periods(rows: list[asyncpg.Record]) -> Iterator[tuple[asyncpg.Record, Period]]:
-    for row in rows:
-        month: datetime = month_start(row["month"])
-        period = monthly_period(month, row["starting_on"], row["ending_before"])
-        if period is not None:
-            yield row, period
+    every = await shelf.get(connection, rows)
+    targets = {
+        (held.id, billed.held.start): (held, billed)
+        for row, held in zip(rows, every, strict=True)
+        for billed in marked_periods(held, month_start(row["month"]), row["now"])
+    }
+    return [Target(held.id, draft_of(uuid4(), held, billed)) for held, billed in targets.values()]

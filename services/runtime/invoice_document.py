@@ -2,154 +2,148 @@
 
 The projector stores it, the API adds what the invoice's own columns say. Rounds and adds nothing.
 
-Of a document only the amounts differ from customer to customer, so the text between them is made
-once for a plan and a period. That, not the prices, was most of what a draft cost.
+Lines are in the plan's pricing unit. Where that becomes a currency, a line of the type
+`cpu_conversion` does it, and `subtotal` and `total` are in the currency: the adjustments in the
+pricing unit count before that line, those in the currency after it.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
-from decimal import Decimal
-from typing import NamedTuple
-from uuid import UUID
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
-from services.domain.number import text_of
+from services.domain.money import CreditType
+from services.domain.number import plain
 from services.domain.period import Period
-from services.domain.plan import Charge, Plan
+from services.domain.plan import ChargeType, Plan
 from services.domain.pricing.invoice import ChargeLine, PricedInvoice, ProductLine
+from services.domain.pricing.whole import Conversion, InvoiceAdjustment
+from services.domain.schedule import BilledPeriod
+from services.runtime.invoice_texts import ChargeTexts, number_text, open_object, texts_of
 from services.runtime.json import encode_json
 
-# Texts of so many plans and periods are kept; past it they are made anew.
-_TEXTS_MAX = 1_000
+_NO_WINDOWS: Mapping[int, Period] = MappingProxyType({})
 
 
-def render(plan: Plan, priced: PricedInvoice, period: Period) -> bytes:
-    """The document of one period's invoice, as JSON; the same input gives the same bytes."""
-    texts = _texts_of(plan, period)
-    items = ",".join(map(_line_item, texts, priced.lines))
+def render(
+    plan: Plan,
+    priced: PricedInvoice,
+    billed: BilledPeriod,
+    windows: Mapping[int, Period] = _NO_WINDOWS,
+) -> bytes:
+    """The document of one period's invoice, as JSON; the same input gives the same bytes.
+    `windows`: the time over which tiers run, by the number of periods where that is more than one.
+    """
+    texts = texts_of(plan)
+    span = _span(billed.held)
+    prorated = billed.days_held != billed.days_whole
+    spans = {reset: _span(window) for reset, window in windows.items()} if windows else None
+    items = [_line_item(texts, line, span, spans, prorated) for line in priced.lines]
+    subtotal, adjustments = priced.subtotal, "[]"
+    if priced.conversion is not None:
+        subtotal = priced.conversion.amount
+        items.append(_conversion(plan.unit, priced.conversion, billed.held))
+    if priced.adjustments:
+        adjustments = encode_json([_adjustment(each) for each in priced.adjustments]).decode()
     return (
-        f'{{"line_items":[{items}],"subtotal":{_number(priced.subtotal)},'
-        f'"total":{_number(priced.total)},"invoice_adjustments":[]}}'
+        f'{{"line_items":[{",".join(items)}],"subtotal":{number_text(subtotal)},'
+        f'"total":{number_text(priced.total)},"invoice_adjustments":{adjustments}}}'
     ).encode()
 
 
-def _line_item(texts: "_ProductTexts", line: ProductLine) -> str:
-    """A line is a product. Metronome gives it quantity 1; where the product is one metered thing,
-    its walk-through shows the metered quantity, which says more and multiplies out."""
-    assert texts.product_id == line.product_id, "priced by another plan"
-    charges = ",".join(map(_sub_line_item, texts.charges, line.charges))
-    quantity = _number(line.charges[0].quantity) if len(line.charges) == 1 else "1"
+def _line_item(
+    texts: Mapping[int, ChargeTexts],
+    line: ProductLine,
+    span: str,
+    spans: Mapping[int, str] | None,
+    prorated: bool,
+) -> str:
+    """A line is a product, or a group of it. Metronome gives it quantity 1; where it is one metered
+    thing, its walk-through shows the metered quantity, which says more and multiplies out."""
+    first = texts[id(line.charges[0].charge)]
+    charges = ",".join([_sub_line_item(texts, charge, span, spans) for charge in line.charges])
+    quantity, price = "1", ""
+    if len(line.charges) == 1:
+        quantity = number_text(line.charges[0].quantity)
+        price = first.unit_price or _own_price(line.charges[0], "unit_price")
+    group = _group(line) if line.group_key else ""
+    if prorated and any(c.charge.charge_type is ChargeType.FIXED for c in line.charges):
+        price += ',"is_prorated":true'
     return (
-        f'{texts.head}{quantity},"total":{_number(line.total)}{texts.charges_head}{charges}'
-        f"{texts.tail}"
+        f'{first.line_head}{quantity},"total":{number_text(line.total)}{first.line_middle}'
+        f'{span}{group},"custom_fields":{{}},"sub_line_items":[{charges}]{price}}}'
     )
 
 
-def _sub_line_item(texts: "_ChargeTexts", line: ChargeLine) -> str:
+def _sub_line_item(
+    texts: Mapping[int, ChargeTexts],
+    line: ChargeLine,
+    span: str,
+    spans: Mapping[int, str] | None,
+) -> str:
+    of_charge = texts[id(line.charge)]
+    heads = of_charge.tiers
     tiers = ",".join(
         [
-            f"{head}{_number(tier.quantity)}{middle}{_number(tier.subtotal)}}}"
-            for (head, middle), tier in zip(texts.tiers, line.tiers, strict=False)  # those reached
+            f"{heads[tier.starts_after]}{number_text(tier.quantity)}"
+            f',"price":{number_text(tier.price)},"subtotal":{number_text(tier.subtotal)}}}'
+            for tier in line.tiers
         ]
     )
-    price = texts.price if line.quantity != 0 else ""
+    price = ""
+    if line.quantity != 0:
+        price = of_charge.price or _own_price(line, "price")
+    window = span
+    if spans is not None:
+        window = spans.get(line.charge.tier_reset_frequency, span)
     return (
-        f'{texts.head}{_number(line.quantity)},"subtotal":{_number(line.subtotal)}'
-        f"{texts.tiers_head}{tiers}]{price}}}"
+        f'{of_charge.head}{number_text(line.quantity)},"subtotal":{number_text(line.subtotal)}'
+        f'{of_charge.middle}{window}}},"tiers":[{tiers}]{price}}}'
     )
 
 
-def _number(number: Decimal) -> str:
-    """As `text_of`; most numbers are in that form already."""
-    text = str(number)
-    if "E" in text or text == "-0" or ("." in text and text[-1] == "0"):
-        return text_of(number)
-    return text
+def _own_price(line: ChargeLine, name: str) -> str:
+    """The price of a minimum is what its base lacks, which differs from invoice to invoice."""
+    if line.charge.charge_type is not ChargeType.MINIMUM:
+        return ""
+    return f',"{name}":{number_text(line.tiers[0].price)}'
 
 
-class _ChargeTexts(NamedTuple):
-    """What a charge has in every document: the text before its quantity and before its tiers, the
-    price where it has one tier, and of each tier the text before its quantity and subtotal."""
-
-    head: str
-    tiers_head: str
-    price: str
-    tiers: tuple[tuple[str, str], ...]
-
-
-class _ProductTexts(NamedTuple):
-    """What a line has in every document: the text before its quantity, before and after its
-    charges."""
-
-    product_id: UUID
-    head: str
-    charges_head: str
-    tail: str
-    charges: tuple[_ChargeTexts, ...]
+def _group(line: ProductLine) -> str:
+    """Metronome names one property; of a key of several, the whole map says it."""
+    members: dict[str, object] = {}
+    if len(line.group_key) == 1:
+        members = {"group_key": line.group_key[0], "group_value": line.group_values[0]}
+    members["presentation_group_values"] = dict(zip(line.group_key, line.group_values, strict=True))
+    return f",{open_object(members)[1:]}"
 
 
-# By the identity of a plan, which is kept so that no other gets it.
-_kept: dict[tuple[int, Period], tuple[Plan, tuple[_ProductTexts, ...]]] = {}
-
-
-def _texts_of(plan: Plan, period: Period) -> tuple[_ProductTexts, ...]:
-    place = id(plan), period
-    found = _kept.get(place)
-    if found is None:
-        if len(_kept) >= _TEXTS_MAX:
-            _kept.clear()
-        found = _kept[place] = plan, _make_texts(plan, period)
-    return found[1]
-
-
-def _make_texts(plan: Plan, period: Period) -> tuple[_ProductTexts, ...]:
-    by_product: dict[UUID, list[Charge]] = {}
-    for charge in plan.charges:
-        by_product.setdefault(charge.product_id, []).append(charge)
-    return tuple(_product_texts(plan, charges, period) for charges in by_product.values())
-
-
-def _product_texts(plan: Plan, charges: Sequence[Charge], period: Period) -> _ProductTexts:
-    charges_head = {
-        "credit_type": {"id": plan.unit.id, "name": plan.unit.name},
-        "product_id": charges[0].product_id,
-        "product_type": "UsageProductListItem",
-        **_span(period),
+def _conversion(unit: CreditType, conversion: Conversion, period: Period) -> str:
+    """The line that turns what is due in the pricing unit into a currency."""
+    line = {
+        "name": f"{unit.name} to {conversion.unit.name}",
+        "type": "cpu_conversion",
+        "quantity": plain(conversion.quantity),
+        "unit_price": plain(conversion.factor),
+        "total": plain(conversion.amount),
+        "credit_type": {"id": conversion.unit.id, "name": conversion.unit.name},
+        "starting_at": period.start,
+        "ending_before": period.end,
         "custom_fields": {},
     }
-    only = len(charges) == 1 and len(charges[0].tiers) == 1
-    unit_price = f',"unit_price":{text_of(charges[0].tiers[0].price)}' if only else ""
-    return _ProductTexts(
-        charges[0].product_id,
-        _open({"name": charges[0].product_name, "type": "usage"}) + ',"quantity":',
-        "," + _open(charges_head)[1:] + ',"sub_line_items":[',
-        f"]{unit_price}}}",
-        tuple(_charge_texts(charge, period) for charge in charges),
-    )
+    return encode_json(line).decode()
 
 
-def _charge_texts(charge: Charge, period: Period) -> _ChargeTexts:
-    tiers_head = {"charge_id": charge.id, "custom_fields": {}, "tier_period": _span(period)}
-    # Exact: the quantity after which the price holds. Metronome's example shows the first whole
-    # unit beyond it (1001 for 1000), which fractions have not.
-    tiers = tuple(
-        (
-            f'{{"starting_at":{text_of(tier.starts_after)},"quantity":',
-            f',"price":{text_of(tier.price)},"subtotal":',
-        )
-        for tier in charge.tiers
-    )
-    return _ChargeTexts(
-        _open({"name": charge.name}) + ',"quantity":',
-        "," + _open(tiers_head)[1:] + ',"tiers":[',
-        f',"price":{text_of(charge.tiers[0].price)}' if len(charge.tiers) == 1 else "",
-        tiers,
-    )
+def _adjustment(adjustment: InvoiceAdjustment) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "name": adjustment.name,
+        "total": plain(adjustment.amount),
+        "credit_type": {"id": adjustment.unit.id, "name": adjustment.unit.name},
+    }
+    if adjustment.credit_grant_id is not None:
+        shown["credit_grant_id"] = adjustment.credit_grant_id
+    return shown
 
 
-def _open(members: dict[str, object]) -> str:
-    """An object whose end is to come."""
-    return encode_json(members).decode()[:-1]
-
-
-def _span(period: Period) -> dict[str, datetime]:
-    return {"starting_at": period.start, "ending_before": period.end}
+@lru_cache(maxsize=10_000)
+def _span(period: Period) -> str:
+    return open_object({"starting_at": period.start, "ending_before": period.end})[1:]

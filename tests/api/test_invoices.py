@@ -13,6 +13,7 @@ from services.domain.money import USD_CENTS
 from services.domain.period import Period
 from services.domain.plan import Charge, Plan, Tier
 from services.domain.pricing.invoice import price_invoice
+from services.domain.schedule import BilledPeriod
 from services.projector.drafts_postgres import PostgresDrafts
 from services.projector.pricer import Pricer
 from services.runtime.invoice_document import render
@@ -21,6 +22,7 @@ from tests.api.conftest import NOW, Api, Scenario
 
 Play = Callable[[Scenario], None]
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+WHOLE = BilledPeriod(NOVEMBER, NOVEMBER, 0)
 METRIC, OTHER, PRODUCT, STORAGE = (uuid4() for _ in range(4))
 
 
@@ -35,7 +37,7 @@ def _document(plan: Plan, **quantities: str) -> bytes:
         {"calls": METRIC, "bytes": OTHER}[name]: Decimal(value)
         for name, value in quantities.items()
     }
-    return render(plan, price_invoice(plan, metered), NOVEMBER)
+    return render(plan, price_invoice(plan, metered), WHOLE)
 
 
 def test_a_line_is_a_product_and_tiers_are_exact() -> None:

@@ -16,6 +16,7 @@ from services.domain.aggregate import Aggregate, AggregateKey, hour_of
 from services.projector import (
     drafts_postgres,
     finals_postgres,
+    groups_postgres,
     projection_postgres,
     quantities_postgres,
 )
@@ -98,7 +99,19 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
     wanted = [row["id"] for row in rows], months, [MONTH + timedelta(days=30)] * TOUCHED, 0
     of_series = {"series": quantities_postgres._SERIES}
     totals = quantities_postgres._TOTALS
+    of_parts = {"parts": groups_postgres._PARTS}
+    grouped = groups_postgres._TOTALS
+    series = await connection.fetch(
+        "SELECT s.id FROM usage_series s WHERE s.reference = ANY($1::text[])", names
+    )
+    parts = [row["id"] for row in series], *([at] * len(series) for at in (MONTH, wanted[2][0]))
+    buckets = list(range(len(series)))
     return [
+        (groups_postgres._SERIES, (wanted[0], [BYTES] * TOUCHED, 0)),
+        (grouped.format(table="usage_month", **of_parts), (*parts, buckets)),
+        (grouped.format(table="usage_hour", **of_parts), (*parts, buckets)),
+        (groups_postgres._DISTINCT.format(**of_parts), (*parts, buckets)),
+        (groups_postgres._LATEST.format(**of_parts), (*parts, buckets)),
         (projection_postgres._SERIES, (names, [BYTES] * TOUCHED, ['["eu"]'] * TOUCHED, 0)),
         (drafts_postgres._PLANS_OF, (nobody, names, [MONTH.date()] * TOUCHED)),
         (drafts_postgres._LIVE, ([row["plan_id"] for row in rows], months)),

@@ -14,8 +14,9 @@ from services.domain.meter import Aggregation
 from services.domain.money import USD_CENTS
 from services.domain.period import Period
 from services.domain.plan import Plan
+from services.domain.pricing.usage import PeriodUsage
+from services.domain.schedule import BilledPeriod
 from services.projector.drafts import StaleDraft
-from services.projector.drafts_postgres import draft_of
 from services.projector.quantities_postgres import read_quantities
 from tests.contract.conftest import Loop
 from tests.contract.projections import in_postgres
@@ -104,17 +105,20 @@ def test_every_aggregation_over_a_period(
         customer = await customer_of(pool)
         await subject.apply(subject.flush(usage()))
         wanted: list[StaleDraft] = [
-            draft_of(uuid4(), uuid4(), PLAN, period),
-            draft_of(uuid4(), customer, PLAN, period),
+            StaleDraft(uuid4(), uuid4(), PLAN, BilledPeriod(period, period, 0)),
+            StaleDraft(uuid4(), customer, PLAN, BilledPeriod(period, period, 0)),
         ]
         async with pool.acquire() as connection:
             quantities = await read_quantities(connection, wanted, 0)
         names = ("COUNT", "SUM", "MAX", "LATEST", "UNIQUE")
         assert quantities == {
-            wanted[1].invoice_id: {
-                METRICS[Aggregation(name)]: Decimal(value)
-                for name, value in zip(names, expected, strict=True)
-            }
+            wanted[0].invoice_id: PeriodUsage({}),
+            wanted[1].invoice_id: PeriodUsage(
+                {
+                    METRICS[Aggregation(name)]: Decimal(value)
+                    for name, value in zip(names, expected, strict=True)
+                }
+            ),
         }
 
     loop.run(scenario())

@@ -1,7 +1,7 @@
 """Which step an invoice may take when: grace, the log's positions, void, regenerate, plan ends."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import product
 from uuid import UUID
@@ -25,15 +25,7 @@ from services.domain.invoice_life import (
     status_after,
 )
 from services.domain.period import Period
-
-METRIC, OTHER = UUID(int=1), UUID(int=2)
-
-
-def utc(year: int, month: int, day: int = 1) -> datetime:
-    return datetime(year, month, day, tzinfo=UTC)
-
-
-NOVEMBER = Period(utc(2026, 11), utc(2026, 12))
+from tests.domain.plan_parts import METRIC, NOVEMBER, OTHER, utc
 
 DRAFT, FINALIZED, VOID = InvoiceStatus
 DUE = NOVEMBER.end + GRACE

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 
-from services.domain.money import USD_CENTS, CreditType, round_total
+from services.domain.money import CURRENCIES, USD_CENTS, CreditType, round_total
 from services.domain.plan import Charge, Plan, Tier
 from services.domain.pricing.invoice import price_invoice
 from tests.domain.strategies import decimals
 
+EUR_ID = "1c475899-09b3-5c1d-b62f-404b15bf01fe"  # stored: it must never change
 MILLS = CreditType(UUID(int=5), "mills", 3)
 
 
@@ -44,6 +45,14 @@ def test_a_unit_keeps_its_places() -> None:
     assert str(round_total(Decimal("1.0005"), MILLS)) == "1.001"
     assert str(round_total(Decimal("-1.0005"), MILLS)) == "-1.001"
     assert str(round_total(Decimal("2"), MILLS)) == "2"
+
+
+def test_only_dollars_are_in_cents_and_every_currency_has_its_own_id() -> None:
+    dollars, *others = CURRENCIES
+    assert dollars == USD_CENTS
+    assert {currency.decimal_places for currency in others} == {2}
+    assert len({currency.id for currency in CURRENCIES}) == len(CURRENCIES)
+    assert str(next(c.id for c in others if c.name == "EUR")) == EUR_ID
 
 
 def test_an_amount_as_long_as_sums_of_products_get_is_rounded_exactly() -> None:

@@ -190,7 +190,7 @@ def test_a_metric_without_usage_gives_a_charge_of_zero() -> None:
 
 
 def test_a_plan_without_charges_gives_an_empty_invoice() -> None:
-    assert priced("10") == PricedInvoice((), Decimal(0), Decimal(0))
+    assert priced("10") == PricedInvoice((), Decimal(0), Decimal(0), USD_CENTS, Decimal(0))
 
 
 @given(st.lists(st.tuples(tier_tables(), st.sampled_from([1, 2])), max_size=4), decimals(8, 8))

@@ -13,7 +13,6 @@ from services.domain.catalog import Catalog
 from services.domain.event import Event
 from services.domain.meter import Aggregation, BillableMetric
 from services.domain.money import CreditType
-from services.domain.period import monthly_period
 from services.domain.plan import Charge, Plan, RoundingBehavior, Tier, UnitConversion
 from services.domain.pricing.invoice import price_invoice
 from services.domain.rating import rate
@@ -21,14 +20,15 @@ from services.domain.reference.bill import (
     Bounds,
     Span,
     bill_of,
+    days_used,
     held_by,
-    months_used,
-    period_of,
+    periods_of,
     quantity_of,
 )
 from services.domain.reference.event_json import read_event
 from services.domain.reference.fold import HOUR_MS, PartitionFold, RawRecord, fold
 from services.domain.reference.usage import EPOCH, Amount, Last, Usage, UsageKey
+from services.domain.schedule import BillingCycle, BillingFrequency, Schedule
 from services.runtime.events import WireEvent, check_event
 from tests.domain.raw_records import INSTANTS, Posted, events, logs, written_event
 from tests.domain.reference_cases import EVERY_KIND, as_usage, metric_sets
@@ -162,13 +162,31 @@ def test_the_oracle_prices_as_the_domain_does(plan: Plan, one: Decimal, two: Dec
 days = st.integers(0, 800).map(lambda n: datetime(2025, 12, 1, tzinfo=UTC) + timedelta(days=n))
 
 
-@given(days, days, st.none() | days)
-def test_a_period_is_the_month_clipped_by_the_plan(
-    month: datetime, begins: datetime, ends: datetime | None
+kinds = st.tuples(
+    st.sampled_from(BillingFrequency), st.sampled_from(BillingCycle), st.sampled_from([0, 0, 20])
+)
+
+
+@given(days, days, st.none() | days, kinds)
+def test_the_periods_of_a_span_are_those_of_its_schedule(
+    until: datetime,
+    begins: datetime,
+    ends: datetime | None,
+    kind: tuple[BillingFrequency, BillingCycle, int],
 ) -> None:
-    span = Span(UUID(int=1), frozenset("a"), Plan(UUID(int=4), "p", UNIT, ()), begins, ends)
-    period = monthly_period(month.replace(day=1), begins, ends)
-    assert period_of(span, month) == (None if period is None else Bounds(period.start, period.end))
+    frequency, cycle, trial_days = kind
+    ends = None if ends is None or ends <= begins else ends
+    plan = Plan(UUID(int=4), "p", UNIT, (), frequency, cycle)
+    span = Span(UUID(int=1), frozenset("a"), plan, begins, ends, trial_days=trial_days)
+    schedule = Schedule(frequency, cycle, begins, ends, trial_days)
+    limit = until + timedelta(microseconds=1) if ends is None else ends
+    assert [
+        (each.start, each.end, each.days_whole, each.number, each.trial)
+        for each in periods_of(span, until)
+    ] == [
+        (each.held.start, each.held.end, each.days_whole, each.number, each.trial)
+        for each in schedule.periods(begins, limit)
+    ]
 
 
 def amounts(**last: int) -> Usage:
@@ -207,12 +225,12 @@ def test_the_quantity_of_a_period(usage: Usage, aggregation: Aggregation, quanti
     assert quantity_of(held_by(usage), ["nobody"], metric, PERIOD) == 0
 
 
-def test_the_months_used_are_those_of_the_events() -> None:
+def test_the_days_used_are_those_of_the_events() -> None:
     event = read_event(written_event("1", "2026-11-30T23:59:59.9999995Z", {}))
     assert isinstance(event, Event)
     hour = (event.timestamp - EPOCH) // timedelta(hours=1)
     usage: Usage = {UsageKey("a", UUID(int=1), (), hour): Amount(1)}
-    assert months_used(usage) == {"a": {datetime(2026, 12, 1, tzinfo=UTC)}}
+    assert days_used(usage) == {"a": {datetime(2026, 12, 1, tzinfo=UTC)}}
 
 
 @pytest.mark.parametrize(("price", "total"), [("0.005", 1), ("-0.005", -1), ("0.00499", 0)])

@@ -21,11 +21,16 @@ from tests.domain.strategies import decimals
 SOUND_INSTANT = INSTANTS[0]
 # All that the oracle may have from elsewhere: types without a decision in them.
 TYPES = {
-    "Aggregation", "BillableMetric", "Charge", "Event", "Plan", "PropertyFilter", "Reason",
-    "RoundingBehavior", "Tier", "UnitConversion", "ValueFilter",
+    "AdjustmentType", "Aggregation", "BillableMetric", "BillingCycle", "BillingFrequency", "Charge",
+    "ChargeType", "CreditGrant", "Event", "Minimum", "OverageRate", "Plan", "PriceAdjustment",
+    "PropertyFilter", "Reason", "RoundingBehavior", "Tier", "Tiering", "UnitConversion",
+    "ValueFilter",
 }  # fmt: skip
 # Their methods and computed fields, which decide.
-DECIDES = {"matches", "passes", "group_of", "grain", "as_tuple", "quantize", "normalize"}
+DECIDES = {
+    "matches", "passes", "group_of", "grain", "as_tuple", "quantize", "normalize", "plain_metrics",
+    "products", "bases", "derived", "starts", "covers",
+}  # fmt: skip
 
 
 def agree(value: bytes) -> Event | None:

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
+from services.domain.pricing.usage import PeriodUsage
 from services.projector import pricer
 from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
 from services.projector.pricer import Pricer, rest_after
@@ -24,7 +24,7 @@ class Batch:
     taken: int
     drafts: Sequence[StaleDraft] = ()
 
-    async def quantities(self) -> Mapping[UUID, Mapping[UUID, Decimal]]:
+    async def quantities(self) -> Mapping[UUID, PeriodUsage]:
         """Never asked for."""
         raise AssertionError
 
@@ -41,7 +41,7 @@ class Marks:
     passes: list[int] = field(default_factory=list)
 
     @asynccontextmanager
-    async def take(self, count_max: int) -> AsyncIterator[DraftBatch]:
+    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
         """See Drafts."""
         taken = min(count_max, self.waiting)
         yield Batch(taken)

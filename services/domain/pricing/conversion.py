@@ -1,37 +1,34 @@
-"""Unit conversion of a metered quantity. Exact but for the one stated rounding of quantities.
+"""Unit conversion of a metered quantity, and the started blocks of a package price.
 
 Metronome: divided by the factor; floor or ceiling to a whole number when told so, otherwise the
-quantity is rounded to 20 decimal places (METRONOME 4.6).
+quantity is rounded to 20 decimal places (METRONOME 4.6). A package is counted after that, in blocks
+of which each that was started counts; tiers then count blocks.
 """
 
 from decimal import Decimal
 
 from services.domain.plan import RoundingBehavior, UnitConversion
-
-QUANTITY_PLACES = 20
-_PLACES = 10**QUANTITY_PLACES
+from services.domain.pricing.quantity import quotient, rounded
 
 
 def convert(quantity: Decimal, conversion: UnitConversion | None) -> Decimal:
     """The quantity to price, in the charge's unit."""
     if conversion is None:
         return quantity
-    # Whole numbers stand for the exact fraction: a quotient of Decimals would be rounded.
-    above, below = quantity.as_integer_ratio()
-    factor_above, factor_below = conversion.division_factor.as_integer_ratio()
-    above *= factor_below
-    below *= factor_above
-    if below < 0:
-        above, below = -above, -below
+    above, below = quotient(quantity, conversion.division_factor)
     if conversion.rounding is RoundingBehavior.FLOOR:
         return Decimal(above // below)
     if conversion.rounding is RoundingBehavior.CEILING:
         return Decimal(-(-above // below))
-    return _rounded(above, below)
+    return rounded(above, below)
 
 
-def _rounded(above: int, below: int) -> Decimal:
-    """Half away from zero at the 20th place."""
-    whole = (2 * abs(above) * _PLACES + below) // (2 * below)
-    # Read from text it is exact at any length; scaleb would round to a context.
-    return Decimal(f"{'-' if above < 0 else ''}{whole}E-{QUANTITY_PLACES}")
+def started_blocks(quantity: Decimal, package_size: Decimal | None) -> Decimal:
+    """How many blocks were started; the quantity itself where the price is per unit.
+
+    A decrease gives back only the blocks that it empties: -15 of blocks of 10 gives -1.
+    """
+    if package_size is None:
+        return quantity
+    above, below = quotient(quantity, package_size)
+    return Decimal(-(-above // below))

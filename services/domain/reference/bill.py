@@ -1,20 +1,48 @@
-"""The oracle's second fold: from what was used to priced invoices. Months, quantities, conversion,
-tiers and the one rounding, once more and plainly.
+"""The oracle's second fold: from what was used to what is priced. Spans of plans, periods, and
+quantities by group, once more and plainly; the prices are in `price`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
-from math import ceil, floor
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from services.domain.meter import Aggregation
-from services.domain.plan import Charge, Plan, RoundingBehavior, Tier, UnitConversion
+from services.domain.meter import Aggregation, BillableMetric
+from services.domain.plan import Plan
+from services.domain.pricing.adjustment import PriceAdjustment
+from services.domain.reference.calendar import Days, periods_by_day
+from services.domain.reference.price import (
+    Bill,
+    ChargeAmount,
+    Line,
+    TierAmount,
+    bill_of,
+    bill_period,
+)
+from services.domain.reference.terms import GroupValues, Terms, Used
 from services.domain.reference.usage import EPOCH, Amount, Usage
+from services.domain.schedule import BillingCycle, BillingFrequency
 
-CONVERTED_PLACES = 20
+__all__ = [
+    "Bill",
+    "Bounds",
+    "ChargeAmount",
+    "Days",
+    "Held",
+    "Line",
+    "Span",
+    "TierAmount",
+    "bill_of",
+    "bill_span",
+    "days_used",
+    "held_by",
+    "periods_of",
+    "quantity_of",
+]
 
 
 class Bounds(NamedTuple):
@@ -26,77 +54,107 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A plan of a customer and when it holds. `references`: every text by which events name the
-    customer, its id and its aliases."""
+    """A plan of a customer, when it holds, and what of it is the customer's own. `references`:
+    every text by which events name the customer, its id and its aliases."""
 
     id: UUID
     references: frozenset[str]
     plan: Plan
     starting_on: datetime  # inclusive
     ending_before: datetime | None  # exclusive
+    adjustments: tuple[PriceAdjustment, ...] = ()
+    overage: Mapping[UUID, Decimal] = field(default_factory=dict)  # own factor by currency
+    trial_days: int = 0
+    trial_cap: Fraction | None = None
 
 
-class TierAmount(NamedTuple):
-    """The part of a quantity that one tier prices."""
-
-    starts_after: Fraction
-    quantity: Fraction
-    price: Fraction
-    subtotal: Fraction
-
-
-class ChargeAmount(NamedTuple):
-    """One charge of an invoice."""
-
-    charge_id: UUID
-    quantity: Fraction
-    tiers: tuple[TierAmount, ...]
-    subtotal: Fraction
+def periods_of(span: Span, until: datetime) -> tuple[Days, ...]:
+    """The billing periods of a span; of one without end those that begin by `until`."""
+    end = span.ending_before
+    if end is None:
+        # Beyond the end of every period that has begun.
+        end = datetime(max(until, span.starting_on).year + 2, 1, 1, tzinfo=UTC)
+    plan = span.plan
+    return tuple(
+        days
+        for days in _periods(
+            plan.billing_frequency, plan.billing_cycle, span.starting_on, end, span.trial_days
+        )
+        if days.start <= until or span.ending_before is not None
+    )
 
 
-class Line(NamedTuple):
-    """One product of an invoice."""
-
-    product_id: UUID
-    charges: tuple[ChargeAmount, ...]
-    total: Fraction
-
-
-class Bill(NamedTuple):
-    """One invoice. `total` is the subtotal, rounded once."""
-
-    lines: tuple[Line, ...]
-    subtotal: Fraction
-    total: Fraction
+@lru_cache(maxsize=10_000)
+def _periods(
+    frequency: BillingFrequency,
+    cycle: BillingCycle,
+    begins: datetime,
+    ends: datetime,
+    trial_days: int,
+) -> tuple[Days, ...]:
+    """Many customers have the same."""
+    return tuple(periods_by_day(frequency, cycle, (begins, ends), trial_days))
 
 
-def period_of(span: Span, month: datetime) -> Bounds | None:
-    """The part of the calendar month of `month` in which the span holds; None when none is."""
-    first = datetime(month.year, month.month, 1, tzinfo=UTC)
-    after = (first + timedelta(days=32)).replace(day=1)
-    end = after if span.ending_before is None or span.ending_before > after else span.ending_before
-    start = span.starting_on if span.starting_on > first else first
-    return Bounds(start, end) if start < end else None
+def bill_span(
+    span: Span, periods: tuple[Days, ...], place: int, held: "Held", metrics: "Metrics"
+) -> Bill:
+    """Price one of the periods of a span."""
+    days = periods[place]
+    reset = max((charge.tier_reset_frequency for charge in span.plan.charges), default=1)
+    earlier = [before for before in periods[:place] if not before.trial and not days.trial]
+    used = _used(span, days, held, metrics)
+    before = tuple(_used(span, each, held, metrics) for each in earlier[::-1][: reset - 1][::-1])
+    terms = Terms(
+        number=days.number,
+        days=((days.end - days.start).days, days.days_whole),
+        adjustments=span.adjustments,
+        overage=span.overage,
+        trial=days.trial,
+        trial_cap=span.trial_cap if days.trial else None,
+    )
+    return bill_period(span.plan, Used(used.quantities, used.groups, before), terms)
 
 
-def months_used(usage: Usage) -> dict[str, set[datetime]]:
-    """By reference, the first instants of the calendar months in which it used anything."""
-    months: dict[str, set[datetime]] = {}
+def _used(span: Span, days: Days, held: "Held", metrics: "Metrics") -> Used:
+    bounds = Bounds(days.start, days.end)
+    quantities: dict[UUID, Fraction] = {}
+    groups: dict[tuple[UUID, tuple[str, ...]], Mapping[GroupValues, Fraction]] = {}
+    for charge in span.plan.charges:
+        if charge.metric_id is None:
+            continue
+        metric = metrics[charge.metric_id]
+        if charge.group_key:
+            groups[metric.id, charge.group_key] = groups_of(
+                held, span.references, metric, charge.group_key, bounds
+            )
+        else:
+            quantities[metric.id] = quantity_of(
+                held, span.references, (metric.id, metric.aggregation), bounds
+            )
+    return Used(quantities, groups)
+
+
+def days_used(usage: Usage) -> dict[str, set[datetime]]:
+    """By reference, the first instants of the days on which it used anything."""
+    days: dict[str, set[datetime]] = {}
     for reference, hour in {(key.reference, key.hour) for key in usage}:
         at = EPOCH + timedelta(hours=hour)
-        months.setdefault(reference, set()).add(datetime(at.year, at.month, 1, tzinfo=UTC))
-    return months
+        days.setdefault(reference, set()).add(datetime(at.year, at.month, at.day, tzinfo=UTC))
+    return days
 
 
-Held = Mapping[tuple[str, UUID], Iterable[tuple[int, Amount]]]
-"""(reference, metric id) -> (hour, amount), in any order: `Usage` by what an invoice looks for."""
+Metrics = Mapping[UUID, BillableMetric]
+Held = Mapping[tuple[str, UUID], Iterable[tuple[int, GroupValues, Amount]]]
+"""(reference, metric id) -> (hour, group, amount), in any order: `Usage` by what an invoice looks
+for."""
 
 
 def held_by(usage: Usage) -> Held:
     """`usage` for `quantity_of`; one pass."""
-    held: dict[tuple[str, UUID], list[tuple[int, Amount]]] = {}
+    held: dict[tuple[str, UUID], list[tuple[int, GroupValues, Amount]]] = {}
     for key, amount in usage.items():
-        held.setdefault((key.reference, key.metric_id), []).append((key.hour, amount))
+        held.setdefault((key.reference, key.metric_id), []).append((key.hour, key.group, amount))
     return held
 
 
@@ -106,21 +164,51 @@ def quantity_of(
     metric: tuple[UUID, Aggregation],
     period: Bounds,
 ) -> Fraction:
-    """The metered value of a period; 0 where nothing was used.
-
-    LATEST bills the increase: the last value in the period less the last one before it, and
-    nothing when the period has none.
-    """
+    """The metered value of a period; 0 where nothing was used."""
     metric_id, aggregation = metric
+    every = [
+        (hour, amount)
+        for reference in references
+        for hour, _, amount in held.get((reference, metric_id), ())
+    ]
+    return _value(every, aggregation, period) or Fraction(0)
+
+
+def groups_of(
+    held: Held,
+    references: Collection[str],
+    metric: BillableMetric,
+    key: tuple[str, ...],
+    period: Bounds,
+) -> dict[GroupValues, Fraction]:
+    """The metered value of each group that was used in a period."""
+    names = sorted({name for group_key in metric.group_keys for name in group_key})
+    every: dict[GroupValues, list[tuple[int, Amount]]] = {}
+    for reference in references:
+        for hour, group, amount in held.get((reference, metric.id), ()):
+            values = tuple(group[names.index(name)] for name in key)
+            every.setdefault(values, []).append((hour, amount))
+    found = {
+        values: _value(amounts, metric.aggregation, period) for values, amounts in every.items()
+    }
+    return {values: value for values, value in found.items() if value is not None}
+
+
+def _value(
+    amounts: Iterable[tuple[int, Amount]], aggregation: Aggregation, period: Bounds
+) -> Fraction | None:
+    """LATEST bills the increase: the last value in the period less the last one before it. None
+    where nothing was used in the period."""
     inside: list[Amount] = []
     before: list[Amount] = []
-    for reference in references:
-        for hour, amount in held.get((reference, metric_id), ()):
-            at = EPOCH + timedelta(hours=hour)
-            if at < period.start:
-                before.append(amount)
-            elif at < period.end:
-                inside.append(amount)
+    for hour, amount in amounts:
+        at = EPOCH + timedelta(hours=hour)
+        if at < period.start:
+            before.append(amount)
+        elif at < period.end:
+            inside.append(amount)
+    if not inside:
+        return None
     match aggregation:
         case Aggregation.COUNT:
             return Fraction(sum(amount.count for amount in inside))
@@ -139,56 +227,3 @@ def quantity_of(
 def _last(amounts: Iterable[Amount]) -> Fraction | None:
     latest = [amount.latest for amount in amounts if amount.latest is not None]
     return max(latest, key=lambda last: last[:3]).value if latest else None
-
-
-def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
-    """Price the metered values (by metric; absent is 0) of one period."""
-    products: dict[UUID, list[ChargeAmount]] = {}
-    for charge in plan.charges:
-        amount = _charge(charge, quantities.get(charge.metric_id, Fraction(0)))
-        products.setdefault(charge.product_id, []).append(amount)
-    lines = tuple(
-        Line(product_id, tuple(charges), sum((c.subtotal for c in charges), Fraction(0)))
-        for product_id, charges in products.items()
-    )
-    subtotal = sum((line.total for line in lines), Fraction(0))
-    return Bill(lines, subtotal, half_away(subtotal, plan.unit.decimal_places))
-
-
-def _charge(charge: Charge, metered: Fraction) -> ChargeAmount:
-    quantity = _converted(metered, charge.unit_conversion)
-    tiers = tuple(_tiers(quantity, charge.tiers))
-    subtotal = sum((tier.subtotal for tier in tiers), Fraction(0))
-    return ChargeAmount(charge.id, quantity, tiers, subtotal)
-
-
-def _converted(metered: Fraction, conversion: UnitConversion | None) -> Fraction:
-    if conversion is None:
-        return metered
-    exact = metered / Fraction(conversion.division_factor)
-    if conversion.rounding is RoundingBehavior.FLOOR:
-        return Fraction(floor(exact))
-    if conversion.rounding is RoundingBehavior.CEILING:
-        return Fraction(ceil(exact))
-    return half_away(exact, CONVERTED_PLACES)
-
-
-def _tiers(quantity: Fraction, tiers: tuple[Tier, ...]) -> Iterator[TierAmount]:
-    """Every unit at the price of the tier it falls in: (0, 100], (100, 1000], (1000, ...). The
-    first tier has a line whatever the quantity, and takes all of one below zero."""
-    starts = [Fraction(tier.starts_after) for tier in tiers]
-    for index, tier in enumerate(tiers):
-        if index and quantity <= starts[index]:
-            return
-        following = starts[index + 1] if index + 1 < len(tiers) else None
-        top = quantity if following is None or quantity < following else following
-        part = top - (starts[index] if index else Fraction(0))
-        price = Fraction(tier.price)
-        yield TierAmount(starts[index], part, price, part * price)
-
-
-def half_away(value: Fraction, places: int) -> Fraction:
-    """Rounded to so many decimal places, the half away from zero."""
-    scale = Fraction(10) ** places
-    whole = floor(abs(value) * scale + Fraction(1, 2))
-    return (whole if value >= 0 else -whole) / scale

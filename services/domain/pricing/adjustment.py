@@ -1,0 +1,141 @@
+"""Price adjustments of a customer's plan: the plan's prices as this customer has them.
+
+For each price of a charge, in this order (METRONOME 4.6 names the four kinds and no order):
+1. override replaces the price; 2. percentage changes it by that share (-0.05 is 5 % off); 3. fixed
+adds an amount. Apart from these, quantity replaces the quantity of a fixed charge. Of each kind one
+holds: of those that have begun and are for this tier (or for every tier), the one that began last,
+and of two that began together the one for this tier.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from services.domain.number import add, multiply
+from services.domain.plan import ONE, Charge, Plan, Tier
+
+
+class AdjustmentType(StrEnum):
+    """What an adjustment does (METRONOME 3.3)."""
+
+    PERCENTAGE = "percentage"
+    FIXED = "fixed"
+    OVERRIDE = "override"
+    QUANTITY = "quantity"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAdjustment:
+    """One change to the prices of one charge. `value` is the quantity where it is one."""
+
+    charge_id: UUID
+    adjustment_type: AdjustmentType
+    value: Decimal
+    start_period: int = 0
+    tier: Decimal | None = None  # of the tier that starts there; None: of every tier
+
+
+def adjusted(charge: Charge, adjustments: Sequence[PriceAdjustment], number: int) -> Charge:
+    """The charge as it is in the period of this number."""
+    own = [a for a in adjustments if a.charge_id == charge.id and a.start_period <= number]
+    if not own:
+        return charge
+    quantity = _holding(own, AdjustmentType.QUANTITY, None)
+    tiers = tuple(Tier(tier.starts_after, _price(tier, own)) for tier in charge.tiers)
+    return replace(charge, tiers=tiers, quantity=charge.quantity if quantity is None else quantity)
+
+
+def _price(tier: Tier, adjustments: Sequence[PriceAdjustment]) -> Decimal:
+    override = _holding(adjustments, AdjustmentType.OVERRIDE, tier.starts_after)
+    price = tier.price if override is None else override
+    percentage = _holding(adjustments, AdjustmentType.PERCENTAGE, tier.starts_after)
+    if percentage is not None:
+        price = multiply(price, add(ONE, percentage))
+    fixed = _holding(adjustments, AdjustmentType.FIXED, tier.starts_after)
+    return price if fixed is None else add(price, fixed)
+
+
+def _holding(
+    adjustments: Iterable[PriceAdjustment], kind: AdjustmentType, tier: Decimal | None
+) -> Decimal | None:
+    """The value of the one of its kind that holds."""
+    found = [a for a in adjustments if a.adjustment_type is kind and a.tier in (None, tier)]
+    if not found:
+        return None
+    return max(found, key=lambda a: (a.start_period, a.tier is not None)).value
+
+
+def adjustment_faults(plan: Plan, adjustments: Sequence[PriceAdjustment]) -> list[tuple[str, str]]:
+    """What is wrong with the adjustments of a customer's plan: (field path, reason) pairs."""
+    charges = {charge.id: charge for charge in plan.charges}
+    faults: list[tuple[str, str]] = []
+    seen: set[tuple[object, ...]] = set()
+    for index, adjustment in enumerate(adjustments):
+        where = f"price_adjustments[{index}]"
+        charge = charges.get(adjustment.charge_id)
+        same = (
+            adjustment.charge_id,
+            adjustment.adjustment_type,
+            adjustment.start_period,
+            adjustment.tier,
+        )
+        if same in seen:
+            faults.append((where, "a second adjustment of the same type, tier and start_period"))
+        seen.add(same)
+        if adjustment.start_period < 0:
+            faults.append((f"{where}.start_period", "must be 0 or more"))
+        if charge is None:
+            faults.append((f"{where}.charge_id", f"the plan has no charge {adjustment.charge_id}"))
+            continue
+        faults += [(f"{where}.{field}", reason) for field, reason in _misfits(charge, adjustment)]
+    return faults or _negative_prices(plan, adjustments)
+
+
+def _misfits(charge: Charge, adjustment: PriceAdjustment) -> Iterable[tuple[str, str]]:
+    """What an adjustment says that its charge cannot take."""
+    if adjustment.tier is not None and all(
+        tier.starts_after != adjustment.tier for tier in charge.tiers
+    ):
+        yield "tier", f"the charge has no tier that starts at {adjustment.tier}"
+    match adjustment.adjustment_type:
+        case AdjustmentType.QUANTITY:
+            if charge.charge_type.value != "fixed":
+                yield "adjustment_type", f"a {charge.charge_type.value} charge has no quantity"
+            if adjustment.tier is not None:
+                yield "tier", "a quantity has no tier"
+            if adjustment.value < 0:
+                yield "quantity", "must be 0 or more"
+        case AdjustmentType.OVERRIDE:
+            if adjustment.value < 0:
+                yield "value", "must be 0 or more"
+        case AdjustmentType.PERCENTAGE:
+            if adjustment.value < -1:
+                yield "value", "must be -1 (100 % off) or more"
+        case AdjustmentType.FIXED:
+            return
+
+
+def _negative_prices(plan: Plan, adjustments: Sequence[PriceAdjustment]) -> list[tuple[str, str]]:
+    """Adjustments of which the sum takes a price below 0 from some period on."""
+    for number in sorted({adjustment.start_period for adjustment in adjustments}):
+        for charge in plan.charges:
+            for tier in adjusted(charge, adjustments, number).tiers:
+                if tier.price < 0:
+                    place = next(
+                        index
+                        for index, each in enumerate(adjustments)
+                        if each.charge_id == charge.id
+                        and each.adjustment_type is AdjustmentType.FIXED
+                        and each.start_period <= number
+                        and each.tier in (None, tier.starts_after)
+                    )
+                    return [
+                        (
+                            f"price_adjustments[{place}].value",
+                            f"takes the price of charge {charge.name!r} below 0 from billing"
+                            f" period {number} on",
+                        )
+                    ]
+    return []

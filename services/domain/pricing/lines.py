@@ -1,0 +1,125 @@
+"""The lines of an invoice: every charge priced, and put together by product and group.
+
+A product has one line; its charges that are grouped have a line for each value of their group key,
+where there is usage (METRONOME 4.3), priced as if it were alone: tiers are per group value.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from services.domain.number import ZERO
+from services.domain.plan import Charge, ChargeType, Plan
+from services.domain.pricing.charge import (
+    ChargeLine,
+    periods_run_on,
+    price_composite,
+    price_fixed,
+    price_minimum,
+    price_usage,
+    sum_of,
+)
+from services.domain.pricing.usage import GroupKey, GroupValues, PeriodUsage
+
+
+class ProductLine(NamedTuple):
+    """One line of the invoice: a product with its charges, of one group where they are grouped."""
+
+    product_id: UUID
+    product_name: str
+    charges: tuple[ChargeLine, ...]
+    total: Decimal
+    group_key: GroupKey = ()
+    group_values: GroupValues = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which period it is, and how much of it the plan holds."""
+
+    days_held: int = 1
+    days_whole: int = 1
+    number: int = 0
+
+
+WHOLE = Share()
+
+
+def price_lines(plan: Plan, usage: PeriodUsage, share: Share = WHOLE) -> tuple[ProductLine, ...]:
+    """Every line of a period, in the order of the plan's charges, groups in order of values."""
+    quantities = usage.quantities
+    by_charge = [
+        _own(charge, usage, share)
+        if metric_id is None
+        else [price_usage(charge, quantities.get(metric_id, ZERO))]
+        for charge, metric_id in zip(plan.charges, plan.plain_metrics, strict=True)
+    ]
+    for place in plan.derived:
+        base = sum_of(line.subtotal for other in plan.bases[place] for line in by_charge[other])
+        charge = plan.charges[place]
+        composite = charge.charge_type is ChargeType.COMPOSITE
+        by_charge[place] = [(price_composite if composite else price_minimum)(charge, base)]
+    lines: list[ProductLine] = []
+    for places, grouped in plan.products:
+        found = [line for place in places for line in by_charge[place]]
+        if grouped:
+            lines += _by_group(found)
+        else:
+            lines.append(_product_line(found, (), ()))
+    return tuple(lines)
+
+
+def _own(charge: Charge, usage: PeriodUsage, share: Share) -> list[ChargeLine]:
+    """The lines of a charge that needs no other; one, unless it is grouped."""
+    if charge.charge_type is ChargeType.USAGE:
+        metric_id = charge.metric_id
+        assert metric_id is not None, f"usage charge {charge.id} has no metric"
+        window = _window(charge, usage, share)
+        if not charge.group_key:
+            earlier = [each.quantities.get(metric_id, ZERO) for each in window]
+            return [price_usage(charge, usage.quantities.get(metric_id, ZERO), earlier)]
+        key = (metric_id, charge.group_key)
+        return [
+            price_usage(
+                charge,
+                metered,
+                [each.groups.get(key, {}).get(values, ZERO) for each in window],
+                values,
+            )
+            for values, metered in usage.groups.get(key, {}).items()
+        ]
+    if charge.charge_type is ChargeType.FIXED:
+        return [price_fixed(charge, share.days_held, share.days_whole)]
+    return []
+
+
+def _window(charge: Charge, usage: PeriodUsage, share: Share) -> tuple[PeriodUsage, ...]:
+    """The earlier periods on which the charge's tiers run on."""
+    count = periods_run_on(charge, share.number)
+    assert len(usage.earlier) >= count, f"{count} earlier periods are needed for {charge.id}"
+    return usage.earlier[len(usage.earlier) - count :]
+
+
+def _by_group(found: list[ChargeLine]) -> Iterator[ProductLine]:
+    """A line for what is not grouped, if anything is not, then one for each group."""
+    together: dict[tuple[GroupKey, GroupValues], list[ChargeLine]] = {}
+    for line in found:
+        together.setdefault((line.charge.group_key, line.group_values), []).append(line)
+    for key, values in sorted(together, key=_group_order):
+        yield _product_line(together[key, values], key, values)
+
+
+def _group_order(
+    group: tuple[GroupKey, GroupValues],
+) -> tuple[GroupKey, tuple[tuple[bool, str], ...]]:
+    """A property that events lack comes before every text, the empty one too."""
+    key, values = group
+    return key, tuple((value is not None, value or "") for value in values)
+
+
+def _product_line(found: list[ChargeLine], key: GroupKey, values: GroupValues) -> ProductLine:
+    first = found[0].charge
+    total = found[0].subtotal if len(found) == 1 else sum_of([line.subtotal for line in found])
+    return ProductLine(first.product_id, first.product_name, tuple(found), total, key, values)

@@ -1,0 +1,294 @@
+"""The oracle's prices: one period of a plan as fractions. Ramps, a customer's own prices, unit
+conversion, blocks, tiers, days, percentages, minimums, trial, credits, currency and the one
+rounding; written down as they are meant and not as they are computed fast.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+from uuid import UUID
+
+from services.domain.money import CreditType
+from services.domain.plan import Charge, ChargeType, Plan, RoundingBehavior, Tiering
+from services.domain.reference.ramps import Price, prices_of, quantity_of_fixed, steps_of
+from services.domain.reference.terms import GroupValues, Terms, Used
+
+QUANTITY_PLACES = 20
+NOTHING = Fraction(0)
+
+
+class TierAmount(NamedTuple):
+    """The part of a quantity that one tier prices."""
+
+    starts_after: Fraction
+    quantity: Fraction
+    price: Fraction
+    subtotal: Fraction
+
+
+class ChargeAmount(NamedTuple):
+    """One charge of an invoice."""
+
+    charge_id: UUID
+    quantity: Fraction
+    tiers: tuple[TierAmount, ...]
+    subtotal: Fraction
+
+
+class Line(NamedTuple):
+    """One product of an invoice, or one group of it."""
+
+    product_id: UUID
+    charges: tuple[ChargeAmount, ...]
+    total: Fraction
+    group: tuple[tuple[str, ...], GroupValues] = ((), ())
+
+
+class Conversion(NamedTuple):
+    """What was due in the pricing unit, as a currency."""
+
+    quantity: Fraction
+    factor: Fraction
+    unit: CreditType
+    adjustments: int  # how many come before it
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """One invoice. `total` is what is due, rounded once."""
+
+    lines: tuple[Line, ...]
+    subtotal: Fraction
+    total: Fraction
+    due: Fraction
+    adjustments: tuple[tuple[str, Fraction], ...] = ()  # (name, amount) in order
+    conversion: Conversion | None = None
+
+
+def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
+    """Price the metered values (by metric; absent is 0) of one whole period."""
+    return bill_period(plan, Used(quantities), Terms())
+
+
+def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
+    """Price one period under its terms."""
+    lines = lines_of(plan, used, terms)
+    subtotal = sum((line.total for line in lines), NOTHING)
+    due, places = subtotal, plan.unit.decimal_places
+    adjustments: list[tuple[str, Fraction]] = []
+    spend = subtotal
+    if terms.trial:
+        free = subtotal if terms.trial_cap is None else min(terms.trial_cap, subtotal)
+        adjustments.append(("Trial", -max(free, NOTHING)))
+        spend -= max(free, NOTHING)
+    minimums = [] if terms.trial else steps_of(plan.minimums, terms.number)
+    for minimum in minimums:
+        if minimum.unit == plan.unit and minimum.value > spend:
+            adjustments.append((minimum.name, Fraction(minimum.value) - spend))
+    adjustments += [(name, -amount) for name, amount in terms.credits]
+    due += sum((amount for _, amount in adjustments), NOTHING)
+    conversion = None
+    for rate in steps_of(plan.overage_rates, terms.number):
+        if rate.unit != plan.unit:
+            continue
+        factor = Fraction(terms.overage.get(rate.fiat.id, rate.to_fiat_conversion_factor))
+        conversion = Conversion(due, factor, rate.fiat, len(adjustments))
+        due, places = due * factor, rate.fiat.decimal_places
+        for minimum in minimums:
+            if minimum.unit == rate.fiat and minimum.value > spend * factor:
+                lacking = Fraction(minimum.value) - spend * factor
+                adjustments.append((minimum.name, lacking))
+                due += lacking
+    total = half_away(due, places)
+    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion)
+
+
+def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
+    """Every product, in order of its first charge; within it by group."""
+    charges = steps_of(plan.charges, terms.number)
+    if terms.trial:
+        charges = [charge for charge in charges if charge.charge_type is ChargeType.USAGE]
+    amounts: dict[int, dict[GroupValues, ChargeAmount]] = {}
+    for kind in (ChargeType.USAGE, ChargeType.FIXED, ChargeType.COMPOSITE, ChargeType.MINIMUM):
+        for place, charge in enumerate(charges):
+            if charge.charge_type is kind:
+                prices = prices_of(charge, terms.adjustments, terms.number)
+                if kind is ChargeType.USAGE:
+                    amounts[place] = dict(_usage(charge, prices, used, terms))
+                elif kind is ChargeType.FIXED:
+                    amounts[place] = {(): _fixed(charge, prices, terms)}
+                else:
+                    base = sum(
+                        amount.subtotal
+                        for other in _base(plan, charges, place)
+                        for amount in amounts[other].values()
+                    )
+                    derive = _composite if kind is ChargeType.COMPOSITE else _minimum
+                    amounts[place] = {(): derive(charge, prices, Fraction(base))}
+    return tuple(
+        line
+        for product_id in dict.fromkeys(charge.product_id for charge in charges)
+        for line in _product(product_id, charges, amounts)
+    )
+
+
+def _product(
+    product_id: UUID,
+    charges: list[Charge],
+    amounts: Mapping[int, Mapping[GroupValues, ChargeAmount]],
+) -> Iterator[Line]:
+    mine = [place for place, charge in enumerate(charges) if charge.product_id == product_id]
+    groups = {(charges[place].group_key, values) for place in mine for values in amounts[place]}
+    for key, values in sorted(groups, key=_sortable):
+        found = tuple(
+            amounts[place][values]
+            for place in mine
+            if charges[place].group_key == key and values in amounts[place]
+        )
+        total = sum((amount.subtotal for amount in found), NOTHING)
+        yield Line(product_id, found, total, (key, values))
+
+
+def _sortable(group: tuple[tuple[str, ...], GroupValues]) -> tuple[tuple[str, ...], list[str]]:
+    """Where events lack the property comes first: nothing, before any text with a mark."""
+    key, values = group
+    return key, ["" if value is None else f"={value}" for value in values]
+
+
+def _base(plan: Plan, charges: list[Charge], place: int) -> list[int]:
+    """Which charges a composite or a minimum looks at."""
+    looking = charges[place]
+    minimum = looking.charge_type is ChargeType.MINIMUM
+    named = {
+        number
+        for wanted in looking.base_charge_ids
+        for number, charge in enumerate(charges)
+        if charge.id == wanted or _superseded_by(charge, wanted, plan, charges)
+    }
+    found = []
+    for number, charge in enumerate(charges):
+        if charge.charge_type is ChargeType.MINIMUM:
+            continue
+        if charge.charge_type is ChargeType.COMPOSITE and not minimum:
+            continue
+        if looking.base_charge_ids or looking.base_product_ids:
+            wanted = number in named or charge.product_id in looking.base_product_ids
+        else:
+            wanted = not minimum or charge.product_id == looking.product_id
+        if wanted:
+            found.append(number)
+    return found
+
+
+def _superseded_by(charge: Charge, wanted: UUID, plan: Plan, charges: list[Charge]) -> bool:
+    """Whether a charge holds in place of the one that is wanted, which does not hold."""
+    if any(each.id == wanted for each in charges):
+        return False
+    return any(
+        (each.product_id, each.name) == (charge.product_id, charge.name)
+        for each in plan.charges
+        if each.id == wanted
+    )
+
+
+def _usage(
+    charge: Charge, prices: list[Price], used: Used, terms: Terms
+) -> Iterator[tuple[GroupValues, ChargeAmount]]:
+    assert charge.metric_id is not None
+    window = (
+        terms.number - terms.number // charge.tier_reset_frequency * charge.tier_reset_frequency
+    )
+    before = list(used.earlier)[::-1][:window]
+    key = (charge.metric_id, charge.group_key)
+    found: Mapping[GroupValues, Fraction]
+    if charge.group_key:
+        found = used.groups.get(key, {})
+    else:
+        found = {(): used.quantities.get(charge.metric_id, NOTHING)}
+    for values, metered in found.items():
+        earlier = [
+            period.groups.get(key, {}).get(values, NOTHING)
+            if charge.group_key
+            else period.quantities.get(charge.metric_id, NOTHING)
+            for period in before
+        ]
+        start = sum((_priced_quantity(charge, value) for value in earlier), NOTHING)
+        quantity = _priced_quantity(charge, metered)
+        yield values, _charged(charge, quantity, _tiers(charge, prices, start, start + quantity))
+
+
+def _priced_quantity(charge: Charge, metered: Fraction) -> Fraction:
+    """Converted, then counted in blocks."""
+    quantity = metered
+    conversion = charge.unit_conversion
+    if conversion is not None:
+        quantity = metered / Fraction(conversion.division_factor)
+        if conversion.rounding is RoundingBehavior.FLOOR:
+            quantity = Fraction(floor(quantity))
+        elif conversion.rounding is RoundingBehavior.CEILING:
+            quantity = Fraction(ceil(quantity))
+        else:
+            quantity = half_away(quantity, QUANTITY_PLACES)
+    if charge.package_size is not None:
+        quantity = Fraction(ceil(quantity / Fraction(charge.package_size)))
+    return quantity
+
+
+def _tiers(charge: Charge, prices: list[Price], start: Fraction, end: Fraction) -> list[TierAmount]:
+    """What lies between two marks of the quantity, tier by tier; taken back where it falls."""
+    if charge.tiering is Tiering.VOLUME:
+        reached = [price for price in prices if price.starts_after < end] or prices[:1]
+        return [_tier(reached[-1], end - start)]
+    sign = 1 if end >= start else -1
+    low, high = sorted((start, end))
+    ends = [price.starts_after for price in prices[1:]]
+    found = []
+    for number, price in enumerate(prices):
+        floor_of_tier = low if number == 0 else max(low, price.starts_after)
+        roof_of_tier = high if number == len(ends) else min(high, ends[number])
+        if roof_of_tier > floor_of_tier:
+            found.append(_tier(price, sign * (roof_of_tier - floor_of_tier)))
+    if not found:
+        below = [price for price in prices if price.starts_after < start] or prices[:1]
+        found.append(_tier(below[-1], NOTHING))
+    return found
+
+
+def _tier(price: Price, quantity: Fraction) -> TierAmount:
+    return TierAmount(price.starts_after, quantity, price.value, quantity * price.value)
+
+
+def _fixed(charge: Charge, prices: list[Price], terms: Terms) -> ChargeAmount:
+    """Each tier's part for its share of the days."""
+    quantity = quantity_of_fixed(charge, terms.adjustments, terms.number)
+    held, whole = terms.days
+    tiers = []
+    for part in _tiers(charge, prices, NOTHING, quantity):
+        share = part.quantity
+        if held != whole:
+            share = half_away(part.quantity * held / whole, QUANTITY_PLACES)
+        tiers.append(part._replace(quantity=share, subtotal=share * part.price))
+    return _charged(charge, sum((tier.quantity for tier in tiers), NOTHING), tiers)
+
+
+def _composite(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmount:
+    return _charged(charge, base, _tiers(charge, prices, NOTHING, base))
+
+
+def _minimum(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmount:
+    lacking = max(prices[0].value - base, NOTHING)
+    return _charged(charge, Fraction(1), [_tier(Price(NOTHING, lacking), Fraction(1))])
+
+
+def _charged(charge: Charge, quantity: Fraction, tiers: Iterable[TierAmount]) -> ChargeAmount:
+    every = tuple(tiers)
+    return ChargeAmount(charge.id, quantity, every, sum((t.subtotal for t in every), NOTHING))
+
+
+def half_away(value: Fraction, places: int) -> Fraction:
+    """Rounded to so many decimal places, the half away from zero."""
+    scale = Fraction(10) ** places
+    whole = floor(abs(value) * scale + Fraction(1, 2))
+    return (whole if value >= 0 else -whole) / scale

@@ -1,0 +1,178 @@
+"""Every random invoice priced twice: in decimals by the domain and in fractions by the oracle. They
+agree to the last digit, and what is shown adds up.
+"""
+
+from decimal import Decimal
+from fractions import Fraction
+from random import Random
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.meter import Aggregation, BillableMetric
+from services.domain.money import USD_CENTS
+from services.domain.number import ZERO
+from services.domain.plan import ChargeType, Minimum, OverageRate
+from services.domain.plan_faults import plan_faults
+from services.domain.pricing.adjustment import AdjustmentType, PriceAdjustment
+from services.domain.pricing.charge import sum_of
+from services.domain.pricing.invoice import Credits, PricedInvoice, price_period
+from services.domain.pricing.lines import ProductLine
+from services.domain.pricing.reconcile import reconcile
+from services.domain.pricing.terms import PlanTerms, plan_at
+from services.domain.pricing.usage import PeriodUsage
+from services.domain.reference.credits import paid_by
+from services.domain.reference.price import Bill, Line, bill_period, lines_of
+from tests.domain.plan_parts import METRIC, TOKENS, charge, plan
+from tests.domain.plan_parts import billed as period_of_november
+from tests.domain.pricing_cases import (
+    METRICS,
+    THOROUGH,
+    Case,
+    as_terms,
+    as_used,
+    cases,
+    plan_of,
+    seeds,
+    usage_of,
+)
+
+
+def priced(case: Case) -> PricedInvoice:
+    """By the domain."""
+    plan = PlanTerms(case.plan, case.adjustments).of(case.billed)
+    return price_period(plan, case.usage, case.billed, case.trial, case.credits)
+
+
+def billed(case: Case) -> Bill:
+    """By the oracle: once without credits, to know what there is for them to pay."""
+    without = bill_period(case.plan, as_used(case.usage), as_terms(case))
+    free = -sum((amount for name, amount in without.adjustments if name == "Trial"), Fraction(0))
+    ends = [*case.credits.used_until, (case.billed.held.end, case.usage)]
+    pieces = []
+    start, before = case.billed.held.start, dict[UUID, Fraction]()
+    for end, usage in ends:
+        after: dict[UUID, Fraction] = {}
+        for line in lines_of(case.plan, as_used(usage), as_terms(case)):
+            after[line.product_id] = after.get(line.product_id, Fraction(0)) + line.total
+        products = dict.fromkeys((*after, *before))
+        piece = {p: after.get(p, Fraction(0)) - before.get(p, Fraction(0)) for p in products}
+        pieces.append((start, end, piece))
+        start, before = end, after
+    grants = [(each.grant, Fraction(each.available)) for each in case.credits.grants]
+    paid = paid_by(pieces, grants, case.plan.unit.id, free)
+    order = sorted((grant for grant, _ in grants), key=lambda g: (g.priority, g.expires_at, g.id))
+    shown = [(grant.name, paid[grant.id]) for grant in order if grant.id in paid]
+    return bill_period(case.plan, as_used(case.usage), as_terms(case, shown))
+
+
+@THOROUGH
+@given(cases)
+def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
+    found, wanted = priced(case), billed(case)
+    assert [_line(line) for line in found.lines] == [_fractions(line) for line in wanted.lines]
+    assert Fraction(found.subtotal) == wanted.subtotal
+    assert [(a.name, Fraction(a.amount)) for a in found.adjustments] == list(wanted.adjustments)
+    assert Fraction(found.due) == wanted.due
+    assert Fraction(found.total) == wanted.total
+    plan = plan_at(case.plan, case.billed.number, case.adjustments)
+    assert reconcile(plan, found) == []
+
+
+@given(cases)
+def test_no_grant_pays_more_than_it_has_or_there_is(case: Case) -> None:
+    found = priced(case)
+    available = {each.grant.id: each.available for each in case.credits.grants}
+    for adjustment in found.adjustments:
+        if adjustment.credit_grant_id is not None:
+            assert 0 < -adjustment.amount <= available[adjustment.credit_grant_id]
+            assert adjustment.unit == case.plan.unit
+    if not case.credits.used_until:  # one piece: nothing is taken back after it was covered
+        paid = sum_of(-a.amount for a in found.adjustments if a.credit_grant_id is not None)
+        assert paid <= max(found.subtotal, ZERO)
+
+
+LONGEST = Decimal("9" * 38 + "." + "9" * 38)  # the longest number that comes in
+
+
+def test_the_longest_amounts_there_can_be_are_exact() -> None:
+    """10^20 of the longest events, at adjusted prices of which a composite takes an adjusted share,
+    converted: no amount outgrows the context, which would stop the process."""
+    metered = Decimal("9" * 58 + "." + "9" * 38)
+    usage, share = UUID(int=101), UUID(int=102)
+    longest = plan(
+        charge(("0", "0"), number=1),
+        charge(("0", "0"), number=2, charge_type=ChargeType.COMPOSITE, product_id=UUID(int=12)),
+        unit=TOKENS,
+        overage_rates=(OverageRate(TOKENS, USD_CENTS, LONGEST),),
+        minimums=(Minimum("m", LONGEST, TOKENS), Minimum("m", LONGEST, USD_CENTS)),
+    )
+    own = tuple(
+        PriceAdjustment(each, kind, LONGEST)
+        for each in (usage, share)
+        for kind in (AdjustmentType.OVERRIDE, AdjustmentType.PERCENTAGE, AdjustmentType.FIXED)
+    )
+    for sign in (1, -1):
+        case = Case(
+            longest,
+            PeriodUsage({METRIC: metered.copy_sign(sign)}),
+            period_of_november(),
+            own,
+            None,
+            Credits(()),
+        )
+        found, wanted = priced(case), billed(case)
+        assert Fraction(found.due) == wanted.due
+        assert Fraction(found.total) == wanted.total
+
+
+@given(seeds, st.sampled_from([0, 1, 3]))
+def test_a_sound_plan_never_bills_less_than_nothing_for_usage_above_zero(
+    random: Random, number: int
+) -> None:
+    drawn, usage = plan_of(random), usage_of(random, 3)
+    metrics = {
+        each: BillableMetric(each, "m", Aggregation.SUM, "v", group_keys=(("region",),))
+        for each in METRICS
+    }
+    if plan_faults(drawn, metrics):
+        return
+    invoice = price_period(plan_at(drawn, number), above_zero(usage), period_of_november(number))
+    assert all(line.total >= 0 for line in invoice.lines)
+    assert invoice.total >= 0
+
+
+def above_zero(usage: PeriodUsage) -> PeriodUsage:
+    """The same without signs."""
+    return PeriodUsage(
+        {key: value.copy_abs() for key, value in usage.quantities.items()},
+        {
+            key: {values: value.copy_abs() for values, value in found.items()}
+            for key, found in usage.groups.items()
+        },
+        (*map(above_zero, usage.earlier), *[PeriodUsage({})] * (3 - len(usage.earlier))),
+    )
+
+
+def _line(line: ProductLine) -> object:
+    parts = [
+        (
+            charge.charge.id,
+            Fraction(charge.quantity),
+            [
+                tuple(map(Fraction, (t.starts_after, t.quantity, t.price, t.subtotal)))
+                for t in charge.tiers
+            ],
+            Fraction(charge.subtotal),
+        )
+        for charge in line.charges
+    ]
+    return line.product_id, line.group_key, line.group_values, parts, Fraction(line.total)
+
+
+def _fractions(line: Line) -> object:
+    parts = [
+        (c.charge_id, c.quantity, [tuple(t) for t in c.tiers], c.subtotal) for c in line.charges
+    ]
+    return line.product_id, *line.group, parts, line.total
