@@ -44,6 +44,7 @@ def rich_customer(tollgate: Tollgate, billed: Billed, name: str) -> str:
             "event_type_filter": {"in_values": [billed.event_type]},
             "property_filters": THERE,
             **({} if kind == "COUNT" else {"aggregation_key": "bytes"}),
+            "group_keys": [["region"]],
         }
         charge: dict[str, object] = {
             "name": kind,
@@ -59,6 +60,7 @@ def rich_customer(tollgate: Tollgate, billed: Billed, name: str) -> str:
     today = datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
     body = {"plan_id": plan, "starting_on": today}
     tollgate.post(f"/v1/customers/{customer}/plans/add", body)
+    _on_everything(tollgate, customer, charges)
     # The last one is of before the plan: LATEST bills the increase since then.
     before = (datetime.now(UTC) - timedelta(days=2)).isoformat()
     posts = [
@@ -68,3 +70,42 @@ def rich_customer(tollgate: Tollgate, billed: Billed, name: str) -> str:
     ]
     assert tollgate.patient("POST", "/v1/ingest", posts).status == 200
     return customer
+
+
+def _on_everything(tollgate: Tollgate, customer: str, charges: list[dict[str, object]]) -> None:
+    """The customer on a second plan: by week for three weeks, the first of them a trial, with
+    groups, tiers that run on, charges that are not metered, a minimum and an own price."""
+    grouped: list[dict[str, object]] = [
+        {**charge, "name": f"{charge['name']} by region", "group_key": ["region"]}
+        for charge in charges
+    ]
+    running = [{**charge, "tier_reset_frequency": 2} for charge in charges]
+    prices = [{"tier": 0, "value": "0.7"}]
+    others: list[dict[str, object]] = [
+        {"name": "fee", "product_name": "fee", "charge_type": "fixed", "prices": prices},
+        {"name": "share", "product_name": "share", "charge_type": "composite", "prices": prices},
+        {"name": "least", "product_name": "fee", "charge_type": "minimum", "prices": prices},
+    ]
+    body = {
+        "name": "everything",
+        "billing_frequency": "WEEKLY",
+        "billing_cycle": "ANNIVERSARY",
+        "charges": grouped + running + others,
+        "minimums": [{"name": "weekly minimum", "value": 9}],
+    }
+    plan = tollgate.post("/v1/plans/create", body)["id"]
+    listed = tollgate.call("GET", f"/v1/planDetails/{plan}/charges").body["data"]
+    own = {
+        "charge_id": listed[0]["id"],
+        "adjustment_type": "percentage",
+        "start_period": 1,
+        "value": "-0.25",
+    }
+    begins = datetime.now(UTC) - timedelta(days=20)
+    added = {
+        "plan_id": plan,
+        "starting_on": begins.strftime("%Y-%m-%dT00:00:00Z"),
+        "price_adjustments": [own],
+        "trial_spec": {"length_in_days": 7},
+    }
+    tollgate.post(f"/v1/customers/{customer}/plans/add", added)
