@@ -3,6 +3,7 @@ none of its business: pricing cuts them anew and takes away those of periods tha
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,7 +11,11 @@ import asyncpg
 
 from services.api.errors import fault, refused
 from services.domain.invoice_life import InvoiceState, InvoiceStatus, Refused, end_plan
-from services.domain.period import Period, month_start, monthly_period
+from services.domain.period import Period
+from services.domain.schedule import Schedule
+from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
+
+_PLAN = f"SELECT {TERMS_COLUMNS} FROM customer_plan c WHERE c.id = $1 FOR NO KEY UPDATE"  # noqa: S608 (constants)
 
 _FINALIZED = """
 SELECT id, starts_at, ends_at FROM invoice
@@ -28,10 +33,8 @@ async def void_changed(
     """Void the finalized invoices that would have another period with this end of their plan; 400
     when there are any and they are not to be voided. Returns those that were voided."""
     # Whoever finalizes shares this row, so that nothing becomes final meanwhile.
-    plan = await connection.fetchrow(
-        "SELECT starting_on, ending_before FROM customer_plan WHERE id = $1 FOR NO KEY UPDATE",
-        customer_plan_id,
-    )
+    rows = await connection.fetch(_PLAN, customer_plan_id)
+    [terms] = await TermsShelf().get(connection, rows)
     finalized = [
         InvoiceState(
             row["id"],
@@ -40,7 +43,7 @@ async def void_changed(
         )
         for row in await connection.fetch(_FINALIZED, customer_plan_id)
     ]
-    voided = [*_beyond(finalized, end, void_invoices), *_longer(finalized, plan, end)]
+    voided = [*_beyond(finalized, end, void_invoices), *_longer(finalized, terms.schedule, end)]
     if voided and not void_invoices:
         raise _refusal(
             f"makes the finalized invoice {voided[0]} longer; void_invoices voids it, and then it"
@@ -63,18 +66,20 @@ def _beyond(
 
 
 def _longer(
-    finalized: Sequence[InvoiceState], plan: asyncpg.Record, end: datetime | None
+    finalized: Sequence[InvoiceState], schedule: Schedule, end: datetime | None
 ) -> Sequence[UUID]:
     """Those that the former end has cut short, where the plan now goes on: what comes after it in
     their period could not be billed."""
-    former = plan["ending_before"]
+    former = schedule.ends
     if former is None or (end is not None and end <= former):
         return ()
+    longer = replace(schedule, ends=end)
     return [
         each.id
         for each in finalized
         if each.period.end == former
-        and each.period != monthly_period(month_start(each.period.start), plan["starting_on"], end)
+        and (billed := longer.period_at(each.period.start)) is not None
+        and billed.held != each.period
     ]
 
 

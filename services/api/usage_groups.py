@@ -34,9 +34,16 @@ from services.api.usage_values import (
 )
 from services.api.windows import Windows
 from services.domain.meter import Aggregation, grain_of
-from services.domain.period import Period, month_start, monthly_period
+from services.domain.period import Period
+from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
 router = APIRouter(tags=["Usage"], route_class=ExactRoute)
+
+# Plans that hold at an instant.
+_ACTIVE = f"""
+SELECT {TERMS_COLUMNS} FROM customer_plan c WHERE c.customer_id = $1
+  AND c.starting_on <= $2 AND (c.ending_before IS NULL OR c.ending_before > $2)
+"""  # noqa: S608 (constants)
 
 Group = tuple[str | None, ...]
 
@@ -101,17 +108,11 @@ async def _range(connection: asyncpg.Connection, body: GroupsQuery, now: datetim
     """The dates given, or the current billing period over the customer's plans."""
     if body.starting_on is not None and body.ending_before is not None:
         return Period(body.starting_on, body.ending_before)
-    rows = await connection.fetch(
-        "SELECT starting_on, ending_before FROM customer_plan WHERE customer_id = $1"
-        " AND starting_on <= $2 AND (ending_before IS NULL OR ending_before > $2)",
-        body.customer_id,
-        now,
-    )
-    month = month_start(now)
+    rows = await connection.fetch(_ACTIVE, body.customer_id, now)
     periods = [
-        period
-        for row in rows
-        if (period := monthly_period(month, row["starting_on"], row["ending_before"]))
+        billed.held
+        for terms in await TermsShelf().get(connection, rows)
+        if (billed := terms.schedule.period_at(now)) is not None
     ]
     if not periods:
         raise refused(fault("current_period", "the customer has no active plan"))

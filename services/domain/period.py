@@ -27,13 +27,6 @@ def next_month(start: datetime) -> datetime:
     return start.replace(month=start.month + 1)
 
 
-def monthly_period(month: datetime, begins: datetime, ends: datetime | None) -> Period | None:
-    """The part of a calendar month in which a plan [begins, ends) holds; None when none is."""
-    start = max(month, begins)
-    end = next_month(month) if ends is None else min(next_month(month), ends)
-    return Period(start, end) if start < end else None
-
-
 def months_between(begins: datetime, ends: datetime) -> Iterator[datetime]:
     """Starts of the calendar months that [begins, ends) touches."""
     month = month_start(begins)

@@ -57,15 +57,17 @@ class Api:
             body.setdefault("aggregation_key", "n")
         return str((await self.post("/v1/billable-metrics/create", body))["data"]["id"])
 
-    async def make_plan(self, metric_id: str, *prices: tuple[object, object]) -> str:
-        """A new plan's id, of one charge."""
+    async def make_plan(
+        self, metric_id: str, *prices: tuple[object, object], **fields: object
+    ) -> str:
+        """A new plan's id, of one charge; `fields`: more of the plan."""
         charge = {
             "name": "calls",
             "product_name": "API",
             "billable_metric_id": metric_id,
             "prices": [{"tier": tier, "value": value} for tier, value in prices or [(0, 1)]],
         }
-        body = {"name": "basic", "charges": [charge]}
+        body = {"name": "basic", "charges": [charge], **fields}
         return str((await self.post("/v1/plans/create", body))["data"]["id"])
 
     async def settle(self) -> None:

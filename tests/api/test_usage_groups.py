@@ -87,6 +87,25 @@ def test_the_current_period_is_that_of_the_active_plan(play: Play) -> None:
     play(scenario)
 
 
+def test_the_current_period_of_a_plan_that_is_billed_by_the_quarter(play: Play) -> None:
+    async def scenario(api: Api) -> None:
+        customer, metric = await api.make_customer("q"), await api.make_metric()
+        plan = await api.make_plan(metric, billing_frequency="QUARTERLY")
+        start = {"plan_id": plan, "starting_on": "2026-01-15T00:00:00Z"}
+        await api.post(f"/v1/customers/{customer}/plans/add", start)
+        body = {
+            "customer_id": customer,
+            "billable_metric_id": metric,
+            "window_size": "NONE",
+            "current_period": True,
+        }
+        (item,) = (await api.post("/v1/usage/groups", body))["data"]
+        assert item["starting_on"] == "2026-10-01T00:00:00Z"
+        assert item["ending_before"] == "2027-01-01T00:00:00Z"
+
+    play(scenario)
+
+
 def test_queries_that_make_no_sense_are_refused(play: Play) -> None:
     async def scenario(api: Api) -> None:
         customer, metric = await api.make_customer(), await grouped_metric(api)

@@ -7,11 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.domain.period import (
-    Period,
     draft_months,
     month_start,
-    monthly_period,
-    months_between,
     next_month,
 )
 
@@ -77,43 +74,6 @@ def test_summer_time_changes_no_month(month: int) -> None:
     assert month_start(datetime(2026, month, 1, 0, 30, tzinfo=Berlin())) == utc(2026, month - 1)
     edge = next_month(start)
     assert month_start(edge.astimezone(Berlin())) == edge
-
-
-def test_both_edges_of_a_period() -> None:
-    november = monthly_period(utc(2026, 11), utc(2020, 1), None)
-    assert november == Period(utc(2026, 11), utc(2026, 12))
-
-
-@pytest.mark.parametrize(
-    ("begins", "ends", "expected"),
-    [
-        (utc(2026, 11, 10), None, Period(utc(2026, 11, 10), utc(2026, 12))),
-        (utc(2020, 1), utc(2026, 11, 10), Period(utc(2026, 11), utc(2026, 11, 10))),
-        (utc(2026, 11, 9), utc(2026, 11, 10), Period(utc(2026, 11, 9), utc(2026, 11, 10))),
-        (utc(2020, 1), utc(2026, 12), Period(utc(2026, 11), utc(2026, 12))),
-        (utc(2020, 1), utc(2026, 11), None),  # the end is exclusive
-        (utc(2026, 12), None, None),
-        (utc(2026, 11, 10), utc(2026, 11, 10), None),
-    ],
-)
-def test_a_plan_holds_for_a_part_of_the_month(
-    begins: datetime, ends: datetime | None, expected: Period | None
-) -> None:
-    assert monthly_period(utc(2026, 11), begins, ends) == expected
-
-
-@given(instants, st.timedeltas(timedelta(microseconds=1), timedelta(days=900)))
-def test_the_periods_of_a_plan_join_without_gap_or_overlap(
-    begins: datetime, length: timedelta
-) -> None:
-    ends = begins + length
-    periods = [monthly_period(month, begins, ends) for month in months_between(begins, ends)]
-    edges = [begins]
-    for period in periods:
-        assert period is not None
-        assert period.start == edges[-1]
-        edges.append(period.end)
-    assert edges[-1] == ends
 
 
 def test_drafts_go_back_thirteen_months_and_up_to_the_current_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.period import draft_months, monthly_period
+from services.domain.period import Period, draft_months, next_month
 from services.domain.reference.calendar import Days, periods_by_day
 from services.domain.schedule import (
     BilledPeriod,
@@ -194,6 +194,13 @@ def test_before_the_first_there_is_no_period() -> None:
     schedule = Schedule(MONTHLY, CALENDAR, utc(2026, 11, 18), utc(2027, 1, 5))
     assert schedule.period(-1) is None
     assert schedule.period(3) is None
+
+
+def monthly_period(month: datetime, begins: datetime, ends: datetime | None) -> Period | None:
+    """The part of a calendar month in which a plan holds; None when none is."""
+    start = max(month, begins)
+    end = next_month(month) if ends is None else min(next_month(month), ends)
+    return Period(start, end) if start < end else None
 
 
 @settings(max_examples=200)
