@@ -8,6 +8,7 @@ pricing unit count before that line, those in the currency after it.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -81,14 +82,15 @@ def _sub_line_item(
     spans: Mapping[int, str] | None,
 ) -> str:
     of_charge = texts[id(line.charge)]
-    heads = of_charge.tiers
-    tiers = ",".join(
-        [
-            f"{heads[tier.starts_after]}{number_text(tier.quantity)}"
-            f',"price":{number_text(tier.price)},"subtotal":{number_text(tier.subtotal)}}}'
-            for tier in line.tiers
-        ]
-    )
+    of_tiers = of_charge.tiers
+    parts = []
+    for tier in line.tiers:
+        head, price = of_tiers[tier.starts_after]
+        parts.append(
+            f"{head}{number_text(tier.quantity)}{price or _price(tier.price)}"
+            f"{number_text(tier.subtotal)}}}"
+        )
+    tiers = ",".join(parts)
     price = ""
     if line.quantity != 0:
         price = of_charge.price or _own_price(line, "price")
@@ -99,6 +101,10 @@ def _sub_line_item(
         f'{of_charge.head}{number_text(line.quantity)},"subtotal":{number_text(line.subtotal)}'
         f'{of_charge.middle}{window}}},"tiers":[{tiers}]{price}}}'
     )
+
+
+def _price(price: Decimal) -> str:
+    return f',"price":{number_text(price)},"subtotal":'
 
 
 def _own_price(line: ChargeLine, name: str) -> str:

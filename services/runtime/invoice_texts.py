@@ -24,7 +24,8 @@ _PRODUCT_TYPES = {
 class ChargeTexts(NamedTuple):
     """A charge, and the line that begins with it: what stands before the line's quantity and before
     its period, its price where it has one; before the charge's quantity and before its window, its
-    price where it has one; and what stands before a tier's quantity, by where the tier starts."""
+    price where it has one; and by where a tier starts, what stands before its quantity and its
+    subtotal: the latter empty where the price differs from invoice to invoice, as a minimum's."""
 
     line_head: str
     line_middle: str
@@ -32,7 +33,7 @@ class ChargeTexts(NamedTuple):
     head: str
     middle: str
     price: str
-    tiers: Mapping[Decimal, str]
+    tiers: Mapping[Decimal, tuple[str, str]]
 
 
 Texts = Mapping[int, ChargeTexts]
@@ -67,8 +68,9 @@ def _charge_texts(plan: Plan, charge: Charge, places: Sequence[int]) -> ChargeTe
         "product_id": charge.product_id,
         "product_type": kinds.pop() if len(kinds) == 1 else "UsageProductListItem",
     }
+    kept = charge.charge_type is not ChargeType.MINIMUM
     price = ""
-    if len(charge.tiers) == 1 and charge.charge_type is not ChargeType.MINIMUM:
+    if len(charge.tiers) == 1 and kept:
         price = text_of(charge.tiers[0].price)
     return ChargeTexts(
         line_head=open_object({"name": charge.product_name, "type": "usage"}) + ',"quantity":',
@@ -82,7 +84,10 @@ def _charge_texts(plan: Plan, charge: Charge, places: Sequence[int]) -> ChargeTe
         # Exact: the quantity after which the price holds. Metronome's example shows the first whole
         # unit beyond it (1001 for 1000), which fractions have not.
         tiers={
-            tier.starts_after: f'{{"starting_at":{text_of(tier.starts_after)},"quantity":'
+            tier.starts_after: (
+                f'{{"starting_at":{text_of(tier.starts_after)},"quantity":',
+                f',"price":{text_of(tier.price)},"subtotal":' if kept else "",
+            )
             for tier in charge.tiers
         },
     )

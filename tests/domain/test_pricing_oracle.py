@@ -86,10 +86,13 @@ def test_no_grant_pays_more_than_it_has_or_there_is(case: Case) -> None:
     available = {each.grant.id: each.available for each in case.credits.grants}
     for adjustment in found.adjustments:
         if adjustment.credit_grant_id is not None:
-            assert 0 < -adjustment.amount <= available[adjustment.credit_grant_id]
+            assert 0 < adjustment.amount.copy_negate() <= available[adjustment.credit_grant_id]
             assert adjustment.unit == case.plan.unit
     if not case.credits.used_until:  # one piece: nothing is taken back after it was covered
-        paid = sum_of(-a.amount for a in found.adjustments if a.credit_grant_id is not None)
+        # Not -amount, which rounds to the thread's context.
+        paid = sum_of(
+            a.amount.copy_negate() for a in found.adjustments if a.credit_grant_id is not None
+        )
         assert paid <= max(found.subtotal, ZERO)
 
 

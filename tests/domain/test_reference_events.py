@@ -22,14 +22,14 @@ SOUND_INSTANT = INSTANTS[0]
 # All that the oracle may have from elsewhere: types without a decision in them.
 TYPES = {
     "AdjustmentType", "Aggregation", "BillableMetric", "BillingCycle", "BillingFrequency", "Charge",
-    "ChargeType", "CreditGrant", "Event", "Minimum", "OverageRate", "Plan", "PriceAdjustment",
-    "PropertyFilter", "Reason", "RoundingBehavior", "Tier", "Tiering", "UnitConversion",
-    "ValueFilter",
+    "ChargeType", "CreditGrant", "CreditType", "Event", "Minimum", "OverageRate", "Plan",
+    "PriceAdjustment", "PropertyFilter", "Reason", "RoundingBehavior", "Tier", "Tiering",
+    "UnitConversion", "ValueFilter",
 }  # fmt: skip
 # Their methods and computed fields, which decide.
 DECIDES = {
     "matches", "passes", "group_of", "grain", "as_tuple", "quantize", "normalize", "plain_metrics",
-    "products", "bases", "derived", "starts", "covers",
+    "products", "bases", "derived", "starts", "covers", "group_meters",
 }  # fmt: skip
 
 
