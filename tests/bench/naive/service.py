@@ -28,7 +28,7 @@ RETURNING true
 """
 _ADD_ONE = """
 INSERT INTO usage_total AS held (customer_id, metric, group_value, month, total)
-VALUES ($1, 'count', '', $2, 1), ($1, 'sum', $3, $2, $4)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (customer_id, metric, group_value, month)
 DO UPDATE SET total = held.total + excluded.total
 """
@@ -95,8 +95,8 @@ async def ingest_each(events: Events, request: Request) -> dict[str, Any]:
     async with request.app.state.pool.acquire() as connection, connection.transaction():
         for event in ordered:
             if await connection.fetchval(_INSERT_ONE, *_row(event)):
-                region, amount = event.properties.region, event.properties.bytes
-                await connection.execute(_ADD_ONE, event.customer_id, _month(event), region, amount)
+                for key, total in sorted(_totals([event], {event.transaction_id}).items()):
+                    await connection.execute(_ADD_ONE, *key, total)
     return {}
 
 
