@@ -39,11 +39,16 @@ def months_between(begins: datetime, ends: datetime) -> Iterator[datetime]:
 DRAFT_MONTHS_BACK_MAX = 13
 
 
+def oldest_draft_month(now: datetime) -> datetime:
+    """Start of the month DRAFT_MONTHS_BACK_MAX months before the one of `now`."""
+    current = month_start(now)
+    months = current.year * 12 + current.month - 1 - DRAFT_MONTHS_BACK_MAX
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+
 def draft_months(begins: datetime, ends: datetime | None, now: datetime) -> list[datetime]:
     """Starts of the months of a plan [begins, ends) that have a draft at `now`: from its first
     month, no earlier than DRAFT_MONTHS_BACK_MAX months ago, to the current one, inclusive."""
     current = month_start(now)
-    months = current.year * 12 + current.month - 1 - DRAFT_MONTHS_BACK_MAX
-    oldest = datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
     last = next_month(current) if ends is None else min(next_month(current), ends)
-    return list(months_between(max(begins, oldest), last))
+    return list(months_between(max(begins, oldest_draft_month(now)), last))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from services.domain.period import DRAFT_MONTHS_BACK_MAX, Period, month_start
+from services.domain.period import Period, month_start, oldest_draft_month
 
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
@@ -153,7 +153,7 @@ class Schedule:
 def invoiced_periods(schedule: Schedule, now: datetime) -> list[BilledPeriod]:
     """The periods of a plan that have an invoice at `now`, the earliest first: those that have
     begun, and did not end before the months that are billed back (`period`)."""
-    oldest = add_months(month_start(now), -DRAFT_MONTHS_BACK_MAX)
+    oldest = oldest_draft_month(now)
     return list(schedule.periods(max(schedule.begins, oldest), now + timedelta(microseconds=1)))
 
 

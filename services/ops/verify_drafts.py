@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from services.domain.period import DRAFT_MONTHS_BACK_MAX, month_start
+from services.domain.period import oldest_draft_month
 from services.domain.reference.bill import Days, Held, bill_span, days_used, held_by, periods_of
 from services.domain.reference.usage import Usage
-from services.domain.schedule import add_months
 from services.ops.verify_catalog import Billing
 from services.ops.verify_differences import Differences
 from services.ops.verify_document import differing, document_of, invoiced_in
@@ -108,7 +107,7 @@ async def _find_missing(
     invoiced = {
         (row["customer_plan_id"], row["starts_at"]) for row in await connection.fetch(_INVOICED)
     }
-    oldest = add_months(month_start(now), -DRAFT_MONTHS_BACK_MAX)
+    oldest = oldest_draft_month(now)
     used = days_used(usage)
     for span in billing.spans.values():
         customer = billing.customers[span.id]

@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from services.domain.period import DRAFT_MONTHS_BACK_MAX, Period, month_start
+from services.domain.period import Period, month_start, oldest_draft_month
 from services.domain.pricing.usage import PeriodUsage
 from services.domain.pricing.whole import invoice_unit
-from services.domain.schedule import BilledPeriod, add_months
+from services.domain.schedule import BilledPeriod
 from services.projector.drafts import (
     DraftBatch,
     PricedDraft,
@@ -151,7 +151,7 @@ class PostgresDrafts:
 
     async def open_periods(self, now: datetime) -> int:
         """See Drafts."""
-        oldest = add_months(month_start(now), -DRAFT_MONTHS_BACK_MAX)
+        oldest = oldest_draft_month(now)
         marked = await self._pool.execute(_UNOPENED, oldest, now)
         return int(marked.rpartition(" ")[2])
 
