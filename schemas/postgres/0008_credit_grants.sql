@@ -1,0 +1,26 @@
+-- Credit grants (METRONOME 3.9). What invoices take from them is in the invoices' documents, so that
+-- a deduction is exactly as final, as void or as open as the invoice that shows it.
+
+create table credit_grant (
+    id                uuid primary key,
+    customer_id       uuid not null references customer (id),
+    name              text not null,
+    credit_type_id    uuid not null references credit_type (id),
+    amount            numeric not null check (amount > 0),
+    paid_amount       numeric not null check (paid_amount >= 0),
+    paid_credit_type_id uuid not null references credit_type (id),
+    priority          numeric not null,
+    effective_at      timestamptz not null,     -- inclusive
+    expires_at        timestamptz not null,     -- exclusive
+    product_ids       uuid[] not null default '{}',  -- in order of application; empty: every product
+    reason            text,
+    credit_grant_type text,
+    uniqueness_key    text unique,
+    custom_fields     jsonb not null default '{}',
+    customer_plan_id  uuid references customer_plan (id),  -- the plan that granted it; null: given by hand
+    voided_at         timestamptz,
+    created_at        timestamptz not null,
+    created_by        text not null,
+    check (effective_at < expires_at)
+);
+create index credit_grant_customer on credit_grant (customer_id);
