@@ -62,21 +62,21 @@ async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
     up to when usage is in them.
     """
     newest = await context.value(_NEWEST, customer_id)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + REFRESH_WAIT_S
-    while newest is not None and loop.time() < until:
-        await asyncio.sleep(REFRESH_POLL_S)
-        if not await context.value(_WAITING, customer_id, newest):
-            break
+    if newest is not None:
+        await _wait_while(context, _WAITING, customer_id, newest)
 
 
 async def wait_for_comparison(context: Context, invoice_id: UUID) -> None:
     """Until the usage that was counted for a finalized invoice is compared with it; bounded too."""
+    await _wait_while(
+        context, "SELECT EXISTS (SELECT FROM late_mark WHERE invoice_id = $1)", invoice_id
+    )
+
+
+async def _wait_while(context: Context, query: str, *values: object) -> None:
+    """Until the query answers false, or a read has waited long enough: by the clock, however
+    slowly PostgreSQL answers."""
     loop = asyncio.get_running_loop()
     until = loop.time() + REFRESH_WAIT_S
-    while loop.time() < until:
-        if not await context.value(
-            "SELECT EXISTS (SELECT FROM late_mark WHERE invoice_id = $1)", invoice_id
-        ):
-            break
+    while await context.value(query, *values) and loop.time() < until:
         await asyncio.sleep(REFRESH_POLL_S)
