@@ -39,6 +39,7 @@ from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
 from services.api.stale import mark_spans
 from services.domain.plan import Plan
+from services.domain.schedule import FIRST_DAY, LAST_DAY
 from services.runtime.json import raw_json
 from services.runtime.plan_rows import PlanShelf, read_units
 
@@ -56,12 +57,21 @@ def _not_negative(number: Decimal) -> Decimal:
     return number
 
 
+def _plan_day(day: datetime) -> datetime:
+    if not FIRST_DAY <= day <= LAST_DAY:
+        reject([("", f"must be from {FIRST_DAY:%Y-%m-%d} to {LAST_DAY:%Y-%m-%d}")])
+    return day
+
+
+PlanDay = Annotated[Midnight, AfterValidator(_plan_day)]
+
+
 class AddPlan(Body):
     """POST /v1/customers/{customer_id}/plans/add"""
 
     plan_id: Identity
-    starting_on: Midnight
-    ending_before: Midnight | None = None
+    starting_on: PlanDay
+    ending_before: PlanDay | None = None
     net_payment_terms_days: Annotated[ExactNumber, AfterValidator(_not_negative)] | None = None
     price_adjustments: PriceAdjustments | None = None
     trial_spec: TrialSpecBody | None = None
@@ -72,7 +82,7 @@ class EndPlan(Body):
     """POST /v1/customers/{customer_id}/plans/{customer_plan_id}/end"""
 
     ending_before: Annotated[
-        Midnight | None, Field(description="exclusive; absent: the plan has no end again")
+        PlanDay | None, Field(description="exclusive; absent: the plan has no end again")
     ] = None
     void_invoices: Annotated[
         bool | None,

@@ -47,7 +47,8 @@ def _positive(number: ExactNumber) -> ExactNumber:
 
 def _whole(value: object) -> object:
     """A count of billing periods: true is none, nor is 1.5; 1.0 is, as some clients write it."""
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    # Within bounds first: ten bytes of text stand for a whole number that takes hours to write out.
+    if isinstance(value, Decimal) and 0 <= value <= PERIODS_MAX and value % 1 == 0:
         value = int(value)
     if type(value) is not int or not 0 <= value <= PERIODS_MAX:
         reject([("", f"must be a whole number from 0 to {PERIODS_MAX}")])

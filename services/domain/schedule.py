@@ -15,6 +15,10 @@ from services.domain.period import Period, month_start, oldest_draft_month
 
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
+# Plans begin and end between these. What is worked out from such a day is a date too: the end of
+# its period, of a trial, of ten years of tiers, of credits that hold for 5,200 years.
+FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_DAY = datetime(2999, 12, 31, tzinfo=UTC)
 
 
 class BillingFrequency(StrEnum):

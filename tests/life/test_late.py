@@ -4,9 +4,12 @@ invoice, which stays as it is.
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
+from services.domain.money import USD_CENTS_ID
+from tests.api.plan_invoices import charge, make_plan
 from tests.life.conftest import Scenario
-from tests.life.world import HOUR, NOVEMBER, World
+from tests.life.world import DUE, HOUR, NOVEMBER, World
 
 Play = Callable[[Scenario], None]
 
@@ -99,5 +102,38 @@ def test_another_generation_leaves_final_invoices_and_lists_what_it_finds(play: 
         await world.promote_with("acme", 5)
         await world.settle()
         assert await world.invoice(customer) == invoice
+
+    play(scenario)
+
+
+def test_late_usage_of_groups_of_several_properties_in_a_unit_of_ones_own(play: Play) -> None:
+    """Each group by itself; the line that makes a currency of the unit is no charge."""
+
+    async def scenario(world: World) -> None:
+        api = world.api
+        world.metric = UUID(await api.make_metric("SUM", group_keys=[["region", "zone"]]))
+        unit = (await api.post("/v1/credit-types/create", {"name": "credits"}))["data"]["id"]
+        rate = {"fiat_credit_type_id": str(USD_CENTS_ID), "to_fiat_conversion_factor": 2}
+        calls = charge(str(world.metric), group_key=["zone", "region"])
+        world.plan = await make_plan(api, calls, credit_type_id=unit, overage_rates=[rate])
+        customer, _ = await world.customer("acme")
+        for group in ("ea", "eb", "ua"):
+            world.use("acme", 1, NOVEMBER, group=group)
+        world.now = DUE + HOUR
+        await world.settle()
+        invoice = await world.invoice(customer)
+        assert (invoice["status"], invoice["total"]) == ("FINALIZED", 6)
+        assert (await world.late(invoice["id"]))["charges"] == []
+        world.use("acme", 10, NOVEMBER, group="eb")
+        world.use("acme", 5, NOVEMBER, group="ub")
+        await world.settle()
+        late = await world.late(invoice["id"])
+        assert late["total"] == {"finalized": 6, "current": 36, "late": 30}
+        assert [
+            (each["presentation_group_values"], each["quantity"]) for each in late["charges"]
+        ] == [
+            ({"zone": "b", "region": "e"}, {"finalized": 1, "current": 11, "late": 10}),
+            ({"zone": "b", "region": "u"}, {"finalized": 0, "current": 5, "late": 5}),
+        ]
 
     play(scenario)
