@@ -42,6 +42,19 @@ async def mark_spans(
     )
 
 
+async def mark_credits(
+    connection: asyncpg.Connection,
+    customer_id: UUID,
+    spans: Iterable[tuple[datetime, datetime]],
+    now: datetime,
+) -> None:
+    """The drafts that grants of [effective_at, expires_at) may pay for, after one was made, edited
+    (both its spans) or voided. The period that `now` is in may reach to a grant that begins later.
+    """
+    sooner = [(min(effective_at, now), expires_at) for effective_at, expires_at in spans]
+    await mark_spans(connection, customer_id, sooner, now)
+
+
 # The projector marks references as they were posted, many a row, the API marks customers. The rows
 # have no index for this, which would cost every flush more than it costs a read to look at them.
 # Pricing may put a mark back, under an id no higher than it had, until its turn comes.
