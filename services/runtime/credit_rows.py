@@ -3,21 +3,31 @@ invoices' documents and nowhere else. Reads only.
 """
 
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 
 from services.domain.number import ZERO, subtract
+from services.domain.pricing.credits import AvailableGrant
 from services.domain.pricing.grant import CreditGrant
 from services.domain.pricing.ledger import InvoiceDeduction
+from services.runtime.json import decode_json, encode_json
 from services.runtime.plan_rows import Units
 
 # Of credit_grant g.
 GRANT_COLUMNS = """
     g.id, g.customer_id, g.name, g.credit_type_id, g.amount, g.priority, g.effective_at,
     g.expires_at, g.product_ids
+"""
+
+# Of credit_grant g: whether it pays for anything. What a plan granted with a period that it then
+# did not have, because it was ended before, was never granted.
+STANDING = """
+    g.voided_at IS NULL AND NOT EXISTS (
+        SELECT FROM customer_plan p
+        WHERE p.id = g.customer_plan_id AND p.ending_before <= g.effective_at)
 """
 
 # An invoice that is void has given its credits back; one that was not priced yet has no document.
@@ -47,6 +57,46 @@ def grant_of(row: asyncpg.Record, units: Units) -> CreditGrant:
         expires_at=row["expires_at"].astimezone(UTC),
         product_ids=tuple(row["product_ids"]),
     )
+
+
+def stored_credits(available: Iterable[AvailableGrant]) -> str:
+    """The column invoice.credits; amounts are text, so that no reader can lose a digit."""
+    return encode_json(
+        [
+            {
+                "id": each.grant.id,
+                "name": each.grant.name,
+                "credit_type_id": each.grant.unit.id,
+                "amount": str(each.grant.amount),
+                "priority": str(each.grant.priority),
+                "effective_at": each.grant.effective_at,
+                "expires_at": each.grant.expires_at,
+                "product_ids": each.grant.product_ids,
+                "available": str(each.available),
+            }
+            for each in available
+        ]
+    ).decode()
+
+
+def credits_of(stored: str, units: Units) -> list[AvailableGrant]:
+    """The column invoice.credits, where it is not null."""
+    return [
+        AvailableGrant(
+            CreditGrant(
+                id=UUID(item["id"]),
+                name=item["name"],
+                unit=units[UUID(item["credit_type_id"])],
+                amount=Decimal(item["amount"]),
+                priority=Decimal(item["priority"]),
+                effective_at=datetime.fromisoformat(item["effective_at"]),
+                expires_at=datetime.fromisoformat(item["expires_at"]),
+                product_ids=tuple(map(UUID, item["product_ids"])),
+            ),
+            Decimal(item["available"]),
+        )
+        for item in decode_json(stored)
+    ]
 
 
 async def read_deductions(

@@ -255,7 +255,7 @@ def test_a_plan_grants_again_each_interval() -> None:
             ),
         ),
     )  # fmt: skip
-    found = list(granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12)))
+    found = [each for _, each in granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12))]
     assert [(each.name, each.effective_at, each.expires_at) for each in found] == [
         ("once", utc(2026, 1, 10), utc(2026, 3)),
         ("often", utc(2026, 1, 10), utc(2026, 2)),
@@ -263,7 +263,7 @@ def test_a_plan_grants_again_each_interval() -> None:
         ("often", utc(2026, 5), utc(2026, 6)),
     ]
     again = granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12))
-    assert [each.id for each in again] == [each.id for each in found]
+    assert [each.id for _, each in again] == [each.id for each in found]
     assert len({each.id for each in found}) == 4
 
 
@@ -272,8 +272,9 @@ def test_a_plan_grants_after_its_trial() -> None:
         BillingFrequency.MONTHLY, BillingCycle.ANNIVERSARY, utc(2026, 1, 10), trial_days=5
     )
     once = PlanCreditGrant("once", Decimal(9), USD_CENTS, Decimal(0), USD_CENTS, 1, Decimal(1))
-    [found] = granted_by_plan(
+    [(granted, found)] = granted_by_plan(
         plan(charge(), credit_grants=(once,)), tried, UUID(int=8), utc(2026, 3)
     )
+    assert granted is once
     assert found.effective_at == utc(2026, 1, 15)
     assert found.expires_at == utc(2026, 2, 15)
