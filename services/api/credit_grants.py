@@ -33,11 +33,11 @@ INSERT INTO credit_grant (id, customer_id, name, credit_type_id, amount, paid_am
     credit_grant_type, uniqueness_key, custom_fields, created_at, created_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
-# Whoever finalizes shares the customer's row, so that nothing becomes final meanwhile.
+# Whoever prices or finalizes holds the grant too, so that nothing takes from it meanwhile.
 _LOCK = """
 SELECT g.*, c.archived_at AS customer_archived_at
 FROM credit_grant g JOIN customer c ON c.id = g.customer_id
-WHERE g.id = $1 FOR NO KEY UPDATE
+WHERE g.id = $1 FOR NO KEY UPDATE OF g
 """
 
 
@@ -195,7 +195,7 @@ async def void_grant(body: VoidGrant, parts: Parts, actor: Actor) -> Response:
 
 
 async def _lock(connection: asyncpg.Connection, grant_id: UUID) -> asyncpg.Record:
-    """The grant and its customer, locked; 404 without one, 409 when the customer is archived."""
+    """The grant, locked; 404 without one, 409 when the customer is archived."""
     row = await connection.fetchrow(_LOCK, grant_id)
     if row is None:
         raise not_found("credit grant", grant_id)

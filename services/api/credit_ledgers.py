@@ -30,6 +30,7 @@ from services.api.stale import wait_for_refresh
 from services.domain.number import plain
 from services.domain.pricing.ledger import GRANTED, Ledger
 from services.domain.pricing.statement import Balance, Statement, statement_of
+from services.runtime.credit_rows import STANDING
 from services.runtime.plan_rows import read_units
 
 router = APIRouter(tags=["Credit grants"], route_class=ExactRoute)
@@ -37,15 +38,15 @@ router = APIRouter(tags=["Credit grants"], route_class=ExactRoute)
 # Customers a page of ledgers, each with all its entries.
 LEDGERS_MAX = 100
 
-_CUSTOMERS = """
+_CUSTOMERS = f"""
 SELECT c.id, c.ordinal FROM customer c WHERE c.ordinal > $1
 AND ($2::uuid[] IS NULL OR c.id = ANY($2))
-AND EXISTS (SELECT FROM credit_grant g WHERE g.customer_id = c.id AND g.voided_at IS NULL
+AND EXISTS (SELECT FROM credit_grant g WHERE g.customer_id = c.id AND {STANDING}
     AND ($3::uuid[] IS NULL OR g.credit_type_id = ANY($3)))
 ORDER BY c.ordinal LIMIT $4
-"""
+"""  # noqa: S608 (a constant)
 _OF_CUSTOMERS = f"""
-SELECT {SHOWN_COLUMNS} FROM credit_grant g WHERE g.voided_at IS NULL AND g.customer_id = ANY($1)
+SELECT {SHOWN_COLUMNS} FROM credit_grant g WHERE g.customer_id = ANY($1) AND {STANDING}
 AND ($2::uuid[] IS NULL OR g.credit_type_id = ANY($2))
 """  # noqa: S608 (a constant)
 

@@ -23,12 +23,13 @@ from services.api.paging import PAGE_MAX, Limit, NextPage, decode_cursor, split_
 from services.api.replies import Page, page
 from services.api.request import ExactRoute
 from services.api.stale import wait_for_refresh
+from services.runtime.credit_rows import STANDING
 from services.runtime.plan_rows import read_units
 
 router = APIRouter(tags=["Credit grants"], route_class=ExactRoute)
 
 _GRANTS = f"""
-SELECT {SHOWN_COLUMNS} FROM credit_grant g WHERE g.voided_at IS NULL
+SELECT {SHOWN_COLUMNS} FROM credit_grant g WHERE {STANDING}
 AND ($1::uuid[] IS NULL OR g.id = ANY($1))
 AND ($2::uuid[] IS NULL OR g.credit_type_id = ANY($2))
 AND ($3::uuid[] IS NULL OR g.customer_id = ANY($3))
@@ -36,7 +37,7 @@ AND ($4::timestamptz IS NULL OR g.expires_at >= $4)
 AND ($5::timestamptz IS NULL OR g.effective_at < $5)
 AND ($6::timestamptz IS NULL OR (g.created_at, g.id) > ($6, $7::uuid))
 ORDER BY g.created_at, g.id LIMIT $8
-"""  # noqa: S608 (a constant)
+"""  # noqa: S608 (constants)
 
 
 @router.post("/v1/credits/listGrants", responses={200: {"model": Page[CreditGrant]}})
