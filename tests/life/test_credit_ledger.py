@@ -2,6 +2,7 @@
 pending, what final invoices took stays, and the ledger adds up at every step.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -100,6 +101,39 @@ def test_what_a_draft_takes_is_pending_and_then_final(play: Play) -> None:
         assert (found.starting_balance.including_pending, found.ending_balance.effective_at) == (
             0, JANUARY,
         )  # fmt: skip
+
+    play(scenario)
+
+
+def test_a_grant_is_for_what_was_used_before_it_too_and_reads_wait_for_it(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        grants = world.api.sdk.v1.credit_grants
+        customer, _ = await world.customer("acme")
+        world.use("acme", 30, NOVEMBER + HOUR)
+        await world.settle()
+        assert (await world.invoice(customer))["total"] == 30
+
+        async def price_soon() -> None:
+            await asyncio.sleep(0.2)
+            await world.price()
+
+        async def by_customer() -> float:
+            return (await one_grant(world, customer)).balance.including_pending
+
+        async def by_id() -> float:
+            [found] = [each async for each in grants.list(credit_grant_ids=[grant])]
+            return found.balance.including_pending
+
+        async def by_ledger() -> float:
+            [found] = (await ledger(world, customer)).ledgers
+            return found.ending_balance.including_pending
+
+        for read in (by_customer, by_id, by_ledger):
+            grant = await granted(world, customer, 100)
+            left, _ = await asyncio.gather(read(), price_soon())
+            assert left == 70, read.__name__
+            await grants.void(id=grant)
+            await world.price()
 
     play(scenario)
 
