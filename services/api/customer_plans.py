@@ -36,7 +36,7 @@ from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
 from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
-from services.api.stale import mark_spans
+from services.api.stale import mark_customer, mark_spans
 from services.domain.plan import Plan
 from services.runtime.json import raw_json
 from services.runtime.plan_rows import PlanShelf, read_units
@@ -179,6 +179,8 @@ async def end_plan(
         # Months that the plan no longer touches have drafts to take away.
         spans = [span, (before["starting_on"], before["ending_before"])]
         await mark_spans(connection, customer_id, spans, parts.now())
+        # Credits that its drafts and void invoices took are for the customer's other plans.
+        await mark_customer(connection, customer_id, parts.now())
         change.detail.update(before=before["ending_before"], after=end, voided=voided)
     return exact({})
 
