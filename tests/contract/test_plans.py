@@ -17,6 +17,7 @@ from services.projector import (
     drafts_postgres,
     finals_postgres,
     groups_postgres,
+    openings_postgres,
     projection_postgres,
     quantities_postgres,
 )
@@ -114,8 +115,8 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
         (groups_postgres._LATEST.format(**of_parts), (*parts, buckets)),
         (projection_postgres._SERIES, (names, [BYTES] * TOUCHED, ['["eu"]'] * TOUCHED, 0)),
         (drafts_postgres._PLANS_OF, (nobody, names, [MONTH.date()] * TOUCHED)),
-        (drafts_postgres._LIVE, ([row["plan_id"] for row in rows], months)),
-        (drafts_postgres._LOCK, (sorted(row["invoice_id"] for row in rows),)),
+        (openings_postgres._LIVE, ([row["plan_id"] for row in rows], months)),
+        (openings_postgres._LOCK, (sorted(row["invoice_id"] for row in rows),)),
         (totals.format(table="usage_month", **of_series), wanted),
         (totals.format(table="usage_hour", **of_series), wanted),
         (quantities_postgres._DISTINCT.format(**of_series), wanted),
