@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 
 from services.domain.period import draft_months
+from tests.bench.database import connected
 from tests.bench.stack import BenchError, Stack
 from tests.integration.client import Tollgate
 
@@ -62,13 +63,10 @@ async def make_catalog(
     now = datetime.now(UTC)
     starts = starting_on or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     catalog = Catalog(plan_id, f"{name}-", event_type, customers, ("sum", "count")[:metrics])
-    connection = await asyncpg.connect(stack.database_url)
-    try:
+    async with connected(stack.database_url) as connection:
         await _add_customers(connection, catalog, starts, now)
         await _compare(connection, api, catalog, starts)
         await _wait_opened(connection)
-    finally:
-        await connection.close()
     return catalog
 
 

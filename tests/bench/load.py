@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.bench import children
 from tests.bench.bodies import Shape
 from tests.bench.figures import spread
 from tests.bench.generator import PROGRESS
@@ -17,6 +18,9 @@ from tests.bench.stack import BenchError
 
 # An answer of several hundred thousand latencies on one line.
 _LINE_BYTES_MAX = 64 * 1024 * 1024
+# To make a million requests and connect; and to post what an order has, beside its own time.
+_READY_S_MAX = 60.0
+_POST_S_MAX = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,26 @@ class Generator:
 
     async def __aenter__(self) -> Self:
         self._progress.write_bytes(PROGRESS.pack(0))
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = await children.start(
             *(sys.executable, "-m", "tests.bench.generator"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES_MAX,
         )
+        try:
+            await self._prepare()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def _prepare(self) -> None:
         order = asdict(self._order)
         order |= {"addresses": self._addresses, "token": self._token}
         order |= {"progress": str(self._progress)}
         await self._write(json.dumps(order))
-        if (await self._line()) != b"ready\n":
+        if (await self._line(_READY_S_MAX)) != b"ready\n":
             raise BenchError("the generator could not start")
-        return self
 
     async def __aexit__(
         self,
@@ -98,10 +109,11 @@ class Generator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
         assert self._process is not None
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        await children.kill(self._process)
         self._directory.cleanup()
 
     async def go(self) -> None:
@@ -114,8 +126,8 @@ class Generator:
         return int(events)
 
     async def posted(self) -> Posted:
-        """Wait until it has posted everything."""
-        line = await self._line()
+        """Wait until it has posted everything; raises BenchError when that takes too long."""
+        line = await self._line(_POST_S_MAX + (self._order.seconds or 0.0))
         assert self._process is not None
         if await self._process.wait() != 0 or not line:
             raise BenchError("the generator gave up; it says why above")
@@ -128,10 +140,14 @@ class Generator:
         self._process.stdin.write(line.encode() + b"\n")
         await self._process.stdin.drain()
 
-    async def _line(self) -> bytes:
+    async def _line(self, wait_s: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        return await self._process.stdout.readline()
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._process.stdout.readline()
+        except TimeoutError:
+            raise BenchError(f"the generator said nothing for {wait_s:.0f} s") from None
 
 
 async def post(address: tuple[str, int], token: str, order: Order) -> Posted:

@@ -9,6 +9,8 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +18,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from tests.bench.database import connected
 from tests.bench.replies import Reply, read_reply
 from tests.bench.site import Site
 from tests.bench.stack import BenchError
@@ -24,7 +27,7 @@ POLL_S = 0.01
 _VISIBLE_S_MAX = 60.0
 _CUSTOMERS = """
 SELECT c.name AS alias, i.id FROM invoice i JOIN customer c ON c.id = i.customer_id
-WHERE i.plan_id = $1 AND i.status = 'DRAFT'
+WHERE i.plan_id = $1 AND i.status = 'DRAFT' AND i.starts_at <= $2 AND i.ends_at > $2
 """
 _SHOWN = """
 SELECT id, (jsonb_path_query_first(document, '$.line_items[*] ? (@.name == "count").quantity')
@@ -45,21 +48,26 @@ class Probes:
 
     site: Site
     connection: asyncpg.Connection
+    day: tuple[datetime, datetime] | None = None  # of their timestamps, [from, to); else now
     drafts_s: list[float] = field(default_factory=list)  # 200 -> draft
     answers_s: list[float] = field(default_factory=list)  # due -> 200
     whole_s: list[float] = field(default_factory=list)  # due -> draft
     _free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
     _invoices: dict[str, UUID] = field(default_factory=dict)
-    _sent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _sent: dict[str, int] = field(default_factory=dict)
+    _chance: random.Random = field(default_factory=lambda: random.Random(4))
     _waiting: dict[UUID, list[_Waiting]] = field(default_factory=lambda: defaultdict(list))
 
     async def open(self) -> None:
-        """Find the drafts that will be watched."""
-        rows = await self.connection.fetch(_CUSTOMERS, self.site.catalog.plan_id)
+        """Find the drafts that will be watched, and what they show already."""
+        rows = await self.connection.fetch(_CUSTOMERS, self.site.catalog.plan_id, self._moment())
         known = {row["alias"]: row["id"] for row in rows}
         for number in range(self.site.catalog.customers):
             alias = f"{self.site.catalog.prefix}{number}"
             self._invoices[alias] = known[alias]
+        rows = await self.connection.fetch(_SHOWN, list(self._invoices.values()))
+        shown = {row["id"]: int(row["shown"] or 0) for row in rows}
+        self._sent = {alias: shown[invoice] for alias, invoice in self._invoices.items()}
 
     def close(self) -> None:
         """Hang up."""
@@ -110,12 +118,18 @@ class Probes:
                 found += 1
         return found
 
+    def _moment(self) -> datetime:
+        if self.day is None:
+            return datetime.now(UTC)
+        begins, ends = self.day
+        return begins + (ends - begins) * self._chance.random()
+
     def _request(self, alias: str) -> bytes:
         event: dict[str, Any] = {
             "transaction_id": f"probe-{uuid4().hex}",
             "customer_id": alias,
             "event_type": self.site.catalog.event_type,
-            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "timestamp": self._moment().isoformat(timespec="milliseconds"),
             "properties": {"bytes": "1", "region": "probe"},
         }
         body = json.dumps([event]).encode()
@@ -159,9 +173,14 @@ async def steady(probes: Probes, per_s: float, seconds: float) -> int:
     return len(due)
 
 
-async def opened(site: Site) -> Probes:
-    """Probes on a site of their own."""
-    connection = await asyncpg.connect(site.stack.database_url)
-    probes = Probes(site, connection)
-    await probes.open()
-    return probes
+@asynccontextmanager
+async def opened(site: Site, day: tuple[datetime, datetime] | None = None) -> AsyncIterator[Probes]:
+    """Probes on a site of their own, on which nothing is under way; checked when they end well."""
+    async with connected(site.stack.database_url) as connection:
+        probes = Probes(site, connection, day)
+        await probes.open()
+        try:
+            yield probes
+            await site.drafts.check(site.catalog, site.expected)
+        finally:
+            probes.close()

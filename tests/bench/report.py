@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import redis
 
 from services.stack.kafka_lock import read_lock
+from tests.bench.database import connected
 from tests.bench.stack import Stack
 
 _PACKAGES = (
@@ -53,11 +53,8 @@ def versions() -> dict[str, str]:
 
 async def server_versions(stack: Stack) -> dict[str, str]:
     """What the running servers say of themselves."""
-    connection = await asyncpg.connect(stack.database_url)
-    try:
+    async with connected(stack.database_url) as connection:
         postgres = await connection.fetchval("SHOW server_version")
-    finally:
-        await connection.close()
     with redis.Redis.from_url(str(stack.run["redis_url"])) as client:
         info: Any = client.info("server")
     valkey = info.get("valkey_version")

@@ -25,7 +25,9 @@ class Scale:
     growth_customers: int
     growth_chunk: int  # events in which cost is measured
     growth_between: int  # events from the first chunk to the last
-    shape_s: float
+    shape_events: int  # of a burst; how many there are in all is what deep verify takes so long for
+    fresh: tuple[tuple[int, int], ...]  # customers, and events on the days between
+    fresh_s: float
     scaling_s: float
     warm_starts: int
 
@@ -49,7 +51,9 @@ FULL = Scale(
     growth_customers=100_000,
     growth_chunk=1_000_000,
     growth_between=9_000_000,
-    shape_s=5.0,
+    shape_events=120_000,
+    fresh=((100, 100_000), (10_000, 400_000), (100_000, 1_000_000)),
+    fresh_s=15.0,
     scaling_s=12.0,
     warm_starts=3,
 )
@@ -72,7 +76,9 @@ QUICK = Scale(
     growth_customers=5_000,
     growth_chunk=100_000,
     growth_between=100_000,
-    shape_s=0.0,
-    scaling_s=0.0,
+    shape_events=20_000,
+    fresh=((100, 20_000), (1_000, 20_000)),
+    fresh_s=5.0,
+    scaling_s=2.0,
     warm_starts=1,
 )

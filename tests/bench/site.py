@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-
 from tests.bench.bodies import Shape
 from tests.bench.catalog import Catalog, make_catalog
+from tests.bench.database import connected
 from tests.bench.drafts import Drafts, Expected
 from tests.bench.load import Generator, Order, Posted, own_cpu_seconds
 from tests.bench.stack import Stack, Usage
@@ -90,7 +89,7 @@ class Site:
         return Shape(**{**given, **fields})
 
     async def drained(
-        self, order: Order, meanwhile: Callable[[], Awaitable[int]] | None = None
+        self, order: Order, meanwhile: Callable[[], Coroutine[Any, Any, int]] | None = None
     ) -> Drained:
         """Post it all and wait until all of it is on drafts, exactly; raises BenchError.
 
@@ -103,15 +102,16 @@ class Site:
             backlog: list[Sample] = []
             began = time.monotonic()
             await generator.go()
-            posting = asyncio.create_task(generator.posted())
-            beside = asyncio.ensure_future(meanwhile()) if meanwhile else None
-            while not posting.done():
-                accepted = generator.accepted()
-                counted = await self.drafts.taken() - before
-                backlog.append((time.monotonic() - began, accepted - counted))
-                await asyncio.wait([posting], timeout=_SAMPLE_EVERY_S)
-            posted = await posting
-            others = 0 if beside is None else await beside
+            async with asyncio.TaskGroup() as tasks:  # if one fails, the other is not left behind
+                posting = tasks.create_task(generator.posted())
+                beside = tasks.create_task(meanwhile()) if meanwhile else None
+                while not posting.done():
+                    accepted = generator.accepted()
+                    counted = await self.drafts.taken() - before
+                    backlog.append((time.monotonic() - began, accepted - counted))
+                    await asyncio.wait([posting], timeout=_SAMPLE_EVERY_S)
+            posted = posting.result()
+            others = 0 if beside is None else beside.result()
         settled_s = await self.drafts.settled(before + posted.events + others, DRAIN_S_MAX)
         cpu_s = usage.seconds()
         busy = usage.others_cores(posted.cpu_s + own_cpu_seconds() - own_s)
@@ -136,8 +136,5 @@ class Site:
 async def site_on(stack: Stack, customers: int, **fields: Any) -> AsyncIterator[Site]:
     """A new catalog on a stack."""
     catalog = await make_catalog(stack, customers, **fields)
-    connection = await asyncpg.connect(stack.database_url)
-    try:
+    async with connected(stack.database_url) as connection:
         yield Site(stack, catalog, Drafts(connection))
-    finally:
-        await connection.close()

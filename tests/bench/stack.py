@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from services.stack.ports import choose_ports
+from tests.bench import children
 from tests.bench.processes import cpu_seconds, machine_busy_seconds, pss_bytes, trees
 
 SERVERS = ("kafka", "redis", "postgres")
@@ -27,9 +27,11 @@ SERVERS = ("kafka", "redis", "postgres")
 STAGES = ("dedup", "rating", "projector")
 _ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "DATABASE_URL", "TOLLGATE_DATA_DIR")
 _START_S_MAX = 180.0
-_STOP_S_MAX = 60.0
 _COMMAND_S_MAX = 900.0
 _WORKER_S_MAX = 60.0
+_QUIET_S_MAX = 120.0
+# Of a log, when it is looked for what went wrong.
+_LOG_BYTES_MAX = 256 * 1024
 # Its delay, and a moment to have begun.
 _QUIET_AFTER_S = 6.0
 # The longest that the setting takes.
@@ -52,7 +54,7 @@ class Stack:
         self.start_s = 0.0
         self._ready_s = 0.0
         self._up: asyncio.subprocess.Process | None = None
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, asyncio.subprocess.Process] = {}
         self._pids: dict[str, int] = {}
 
     @property
@@ -84,10 +86,9 @@ class Stack:
         )
         began = time.monotonic()
         with output.open("wb") as lines:
-            # In a session of its own: Ctrl-C reaches the bench, which stops it in order. A second
-            # signal would kill it at once.
-            self._up = await asyncio.create_subprocess_exec(
-                *words, stdout=lines, stderr=lines, env=environ, start_new_session=True
+            # Stops in order when the bench is gone: a second signal would kill it at once.
+            self._up = await children.start(
+                *words, orphan_signal=signal.SIGTERM, stdout=lines, stderr=lines, env=environ
             )
         while b"tollgate is ready" not in output.read_bytes():
             if self._up.returncode is not None or time.monotonic() > began + _START_S_MAX:
@@ -103,40 +104,39 @@ class Stack:
         class archive, which takes seconds of CPU."""
         age_s = time.monotonic() - self._ready_s
         await asyncio.sleep(max(0.0, _QUIET_AFTER_S - age_s))
+        deadline = time.monotonic() + _QUIET_S_MAX
         while len(trees(self._roots())["supervisor"]) > 1:
+            if time.monotonic() > deadline:
+                raise BenchError(f"the supervisor is still at work after {_QUIET_S_MAX:.0f} s")
             await asyncio.sleep(0.2)
 
     async def stop(self) -> None:
-        """In order."""
-        await self.end_workers()
-        if self._up is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._up.terminate()
+        """In order; raises BenchError unless all of it ended so. Nothing is left running, also
+        when this is cancelled: the servers and stages end with their supervisor."""
+        up = self._up
         try:
-            async with asyncio.timeout(_STOP_S_MAX):
-                status = await self._up.wait()
-        except TimeoutError:
-            self._up.kill()
-            raise
+            await self.end_workers()
         finally:
+            status = 0 if up is None else await children.end(up)
             self._up = None
         if status != 0:
-            raise BenchError(f"tollgate up ended with {status}")
+            raise BenchError(f"tollgate up ended with {status}" if status else "it did not stop")
 
     async def command(self, *words: str) -> str:
-        """One `tollgate` command against it; its output. Raises BenchError unless it says 0."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services", *words, "--data-dir", str(self.data_dir)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(_COMMAND_S_MAX):
-            output, errors = await process.communicate()
-        if process.returncode != 0:
-            text = (output + errors).decode(errors="replace")[-4_000:]
-            raise BenchError(f"tollgate {' '.join(words)} ended with {process.returncode}:\n{text}")
-        return output.decode()
+        """One `tollgate` command against it; what it says. Raises BenchError unless it ends with
+        status 0, and in time."""
+        command = " ".join(words)
+        try:
+            status, said = await children.output(
+                *(sys.executable, "-m", "services", *words, "--data-dir", str(self.data_dir)),
+                wait_s=_COMMAND_S_MAX,
+            )
+        except TimeoutError:
+            raise BenchError(f"tollgate {command}: not ended in {_COMMAND_S_MAX:.0f} s") from None
+        text = said.decode(errors="replace")
+        if status != 0:
+            raise BenchError(f"tollgate {command} ended with {status}:\n{text[-4_000:]}")
+        return text
 
     async def verify(self, *, deep: bool) -> str:
         """Raises BenchError unless every event is accounted for; the last line of what it says."""
@@ -144,10 +144,11 @@ class Stack:
         return output.strip().rpartition("\n")[2]
 
     def complaints(self) -> str:
-        """The last errors in its logs, and what the supervisor said."""
-        said = [(self.data_dir / "up.out").read_text(errors="replace")[-1_000:]]
-        for log in sorted(self.data_dir.glob("**/*.log")):
-            lines = log.read_text(errors="replace").splitlines()
+        """The last errors in its logs, and what the supervisor said. Not in all files that are
+        called so: Kafka's data are, gigabytes of them."""
+        said = [_tail(self.data_dir / "up.out")[-1_000:]]
+        for log in sorted([*self.data_dir.glob("logs/*.log"), *self.data_dir.glob("*.log")]):
+            lines = _tail(log).splitlines()
             bad = [n for n, line in enumerate(lines) if " ERROR " in line]
             if bad:
                 said.append(f"{log.name}:\n" + "\n".join(lines[bad[-1] :][:60]))
@@ -186,26 +187,24 @@ class Stack:
         name = f"{stage}-{number}"
         log = self.data_dir / f"{name}.log"
         with log.open("wb") as lines:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "services", stage], env=environ, stderr=lines, stdout=lines
+            worker = await children.start(
+                *(sys.executable, "-m", "services", stage), env=environ, stderr=lines, stdout=lines
             )
         self._workers[name] = worker
         deadline = time.monotonic() + _WORKER_S_MAX
         while not (_listens(port) if stage == "gateway" else b"partitions [" in log.read_bytes()):
-            if worker.poll() is not None or time.monotonic() > deadline:
+            if worker.returncode is not None or time.monotonic() > deadline:
                 raise BenchError(f"{name} did not start:\n{log.read_text()[-2_000:]}")
             await asyncio.sleep(0.05)
         return port
 
     async def end_workers(self) -> None:
         """End what was added, in order; raises BenchError for one that had failed."""
-        for worker in self._workers.values():
-            worker.terminate()
-        ended = {
-            name: await asyncio.to_thread(worker.wait, _STOP_S_MAX)
-            for name, worker in self._workers.items()
-        }
+        names = list(self._workers)
+        # Kept until they have ended: when this is cancelled, each is killed.
+        statuses = await asyncio.gather(*(children.end(self._workers[name]) for name in names))
         self._workers.clear()
+        ended = dict(zip(names, statuses, strict=True))
         if failed := [name for name, status in ended.items() if status != 0]:
             raise BenchError(f"workers failed: {', '.join(failed)}")
 
@@ -221,6 +220,14 @@ class Stack:
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LOG_BYTES_MAX))
+        return file.read().decode(errors="replace")
 
 
 def _listens(port: int) -> bool:
@@ -269,6 +276,6 @@ async def fresh_stack() -> AsyncIterator[Stack]:
         print(stack.complaints())  # its directory is removed
         raise
     finally:
-        with contextlib.suppress(BenchError, TimeoutError):
+        with contextlib.suppress(BenchError):
             await stack.stop()
         shutil.rmtree(directory, ignore_errors=True)

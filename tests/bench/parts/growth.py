@@ -39,6 +39,11 @@ class Span:
         ends = begins + _DAY - timedelta(milliseconds=1)
         return begins.isoformat(), ends.isoformat()
 
+    def between(self) -> tuple[str, str]:
+        """First and last timestamp of all days but the first and the last."""
+        ends = self.end - _DAY - timedelta(milliseconds=1)
+        return (self.start + _DAY).isoformat(), ends.isoformat()
+
 
 def span(now: datetime) -> Span:
     """This month or the last one, whichever can be posted more of at `now`."""

@@ -20,22 +20,9 @@ PROBE_CUSTOMERS = 100
 
 async def measure_latency(site: Site, scale: Scale) -> dict[str, Any]:
     """A steady load with probes in it."""
-    async with site_on(site.stack, PROBE_CUSTOMERS) as own:
-        probes = await opened(own)
-        try:
-            order = Order(
-                site.shape(),
-                _CONNECTIONS,
-                per_s=EVENTS_PER_S / 100,
-                seconds=scale.latency_s,
-            )
-            run = await site.drained(
-                order, lambda: steady(probes, scale.probes_per_s, scale.latency_s)
-            )
-            await own.drafts.check(own.catalog, own.expected)
-        finally:
-            probes.close()
-            await probes.connection.close()
+    async with site_on(site.stack, PROBE_CUSTOMERS) as own, opened(own) as probes:
+        order = Order(site.shape(), _CONNECTIONS, per_s=EVENTS_PER_S / 100, seconds=scale.latency_s)
+        run = await site.drained(order, lambda: steady(probes, scale.probes_per_s, scale.latency_s))
     answers_ms = [us / 1000 for us in run.posted.latencies_us]
     return {
         "figures": {
@@ -55,18 +42,12 @@ async def measure_latency(site: Site, scale: Scale) -> dict[str, Any]:
 
 async def measure_idle(site: Site, scale: Scale) -> dict[str, Any]:
     """One event at a time, at moments that keep no step with any poll."""
-    async with site_on(site.stack, PROBE_CUSTOMERS) as own:
-        probes = await opened(own)
+    async with site_on(site.stack, PROBE_CUSTOMERS) as own, opened(own) as probes:
         chance = random.Random(3)
-        try:
-            for number in range(scale.idle_probes + 1):
-                await asyncio.sleep(0.3 + 0.3 * chance.random())
-                await probes.send(number, time.monotonic())
-                await probes.watch(number + 1)
-            await own.drafts.check(own.catalog, own.expected)
-        finally:
-            probes.close()
-            await probes.connection.close()
+        for number in range(scale.idle_probes + 1):
+            await asyncio.sleep(0.3 + 0.3 * chance.random())
+            await probes.send(number, time.monotonic())
+            await probes.watch(number + 1)
     delays = probes.drafts_s[1:]  # the first one opens the connection
     return {
         "figures": {"draft_idle_p50_s": percentile(delays, 0.5)},

@@ -13,16 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from services.stack.embedded import EmbeddedServers
 from services.stack.ports import choose_ports
+from tests.bench import children
+from tests.bench.database import connected
 from tests.bench.figures import median
 from tests.bench.load import Order, Posted, post
 from tests.bench.processes import cpu_seconds
@@ -36,6 +36,8 @@ _CONNECTIONS = 16
 # An event at a time, whose ratio is the figure; a request at a time.
 _WAYS = ("/v1/ingest_each", "/v1/ingest")
 _START_S_MAX = 30.0
+_STOP_S_MAX = 10.0
+_FILL_S_MAX = 600.0  # tens of millions in the full bench
 _SCHEMA = Path(__file__).parent.parent / "naive" / "schema.sql"
 # Under ids like those that are posted, so that the index is as large and as scattered.
 _FILL = """
@@ -144,11 +146,8 @@ async def _burst(
         after = cpu_seconds(naive.roots(servers))
     naive.unique += posted.unique
     naive.amount += posted.amount
-    connection = await asyncpg.connect(naive.database_url)
-    try:
+    async with connected(naive.database_url) as connection:
         rows = await connection.fetch(_TOTALS)
-    finally:
-        await connection.close()
     found = {row["metric"]: row["total"] for row in rows}
     wanted = {"sum": Decimal(naive.amount), "count": Decimal(naive.unique)}
     if found != wanted:
@@ -159,32 +158,23 @@ async def _burst(
 @asynccontextmanager
 async def _running(servers: EmbeddedServers, events: int) -> AsyncIterator[Naive]:
     database_url = servers.database_url
-    connection = await asyncpg.connect(database_url)
-    try:
+    async with connected(database_url) as connection:
         await connection.execute(_SCHEMA.read_text(encoding="utf-8"))
-        await connection.execute(_FILL, events, timeout=300)
+        await connection.execute(_FILL, events, timeout=_FILL_S_MAX)
         await connection.execute("VACUUM ANALYZE usage_event")
-    finally:
-        await connection.close()
     port = choose_ports(["naive"], {})["naive"]
-    process = await asyncio.create_subprocess_exec(
+    process = await children.start(
         *(sys.executable, "-m", "uvicorn", "tests.bench.naive.service:app"),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
         env={**os.environ, "DATABASE_URL": database_url, "TOKEN": _TOKEN},
-        start_new_session=True,
+        orphan_signal=signal.SIGTERM,  # it ends its workers
     )
     try:
         await _answers(port)
         yield Naive(("127.0.0.1", port), database_url, process.pid)
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(10):
-                await process.wait()
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
+        await children.end(process, _STOP_S_MAX)
 
 
 async def _answers(port: int) -> None:

@@ -3,8 +3,7 @@
 import time
 from typing import Any
 
-import asyncpg
-
+from tests.bench.database import connected
 from tests.bench.load import Order
 from tests.bench.results import Results
 from tests.bench.scale import Scale
@@ -25,11 +24,8 @@ async def measure(site: Site, scale: Scale, results: Results) -> dict[str, Any]:
     began = time.monotonic()
     await site.stack.command("replay", "start", "--all", "--from", "unique")
     seconds = time.monotonic() - began
-    connection = await asyncpg.connect(site.stack.database_url)
-    try:
+    async with connected(site.stack.database_url) as connection:
         generation = str(await connection.fetchval(_NEWEST))
-    finally:
-        await connection.close()
     await site.stack.command("replay", "diff", generation)  # its status is 1 when any line differs
     await site.stack.command("replay", "drop", generation)
     return {
