@@ -20,13 +20,22 @@ from services.api.replies import Data, Fault, Id, data
 from services.api.request import ExactRoute
 from services.api.stale import mark_credits
 from services.domain.number import text_of
+from services.domain.period import oldest_draft_month
 from services.domain.pricing.ledger import InvoiceDeduction
-from services.runtime.credit_rows import read_deductions
+from services.runtime.credit_rows import STANDING, read_deductions
 from services.runtime.json import encode_json
 from services.runtime.plan_rows import read_units
 
 router = APIRouter(tags=["Credit grants"], route_class=ExactRoute)
 
+# Of a customer, that can still pay for a draft. Each instant at which one begins or expires in a
+# period is priced by itself: 600 of them in a month make its draft take a second.
+GRANTS_MAX = 1_000
+
+_COUNT = f"""
+SELECT count(*) FROM credit_grant g
+WHERE g.customer_id = $1 AND g.expires_at > $2 AND {STANDING}
+"""  # noqa: S608 (a constant)
 _INSERT = """
 INSERT INTO credit_grant (id, customer_id, name, credit_type_id, amount, paid_amount,
     paid_credit_type_id, priority, effective_at, expires_at, product_ids, reason,
@@ -53,6 +62,7 @@ async def create_grant(body: CreateGrant, parts: Parts, actor: Actor) -> Respons
         await fetch_active_customer(connection, body.customer_id)
         await _check_named(connection, body)
         await _check_unused(connection, body.uniqueness_key)
+        await _check_count(connection, body.customer_id, now)
         await connection.execute(
             _INSERT,
             grant_id,
@@ -120,6 +130,15 @@ async def _check_unused(connection: asyncpg.Connection, uniqueness_key: str | No
     )
     if taken is not None:
         raise conflict(f"This uniqueness key has already been used, by credit grant {taken}.")
+
+
+async def _check_count(connection: asyncpg.Connection, customer_id: UUID, now: datetime) -> None:
+    count = await connection.fetchval(_COUNT, customer_id, oldest_draft_month(now))
+    if count >= GRANTS_MAX:
+        raise conflict(
+            f"customer {customer_id} has {count} credit grants that may pay for its drafts, and"
+            f" {GRANTS_MAX} is the most; void those that final invoices have used up"
+        )
 
 
 @router.post("/v1/credits/editGrant", responses={200: {"model": Data[Id]}})

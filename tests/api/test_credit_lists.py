@@ -58,9 +58,9 @@ def test_an_unused_grant_is_shown_as_it_was_made(play: Play) -> None:
         assert (theirs.deductions, theirs.pending_deductions) == ([], [])
         # The hour that has begun, when nothing is said; USD, when no unit is.
         plain = asked(customer, grant_amount={"amount": 1}, paid_amount={"amount": 0})
-        await api.post("/v1/credits/createGrant", plain)
-        _, plain_shown = [
-            each async for each in api.sdk.v1.credit_grants.list(customer_ids=[customer])
+        made = (await api.post("/v1/credits/createGrant", plain))["data"]["id"]
+        [plain_shown] = [
+            each async for each in api.sdk.v1.credit_grants.list(credit_grant_ids=[made])
         ]
         assert plain_shown.effective_at.isoformat() == "2026-11-24T12:00:00+00:00"
         assert plain_shown.grant_amount.credit_type.name == "USD (cents)"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from metronome import ConflictError, NotFoundError
 
+from services.api.credit_grants import GRANTS_MAX
 from tests.api.conftest import Api, Scenario
 from tests.api.credits import JUNE, NOBODY, USD, amount, asked
 
@@ -164,5 +165,24 @@ def test_the_other_requests_name_the_field_too(
             body["id"] = grant
         reply = await api.post(f"/v1/credits/{path}", body, 400)
         assert [each["field"] for each in reply["errors"]] == [field]
+
+    play(scenario)
+
+
+def test_a_customer_has_so_many_grants_and_no_more(play: Play) -> None:
+    async def scenario(api: Api) -> None:
+        customer = await api.make_customer()
+        grant = (await api.post("/v1/credits/createGrant", asked(customer)))["data"]["id"]
+        await api.pool.execute(
+            "INSERT INTO credit_grant SELECT (r).* FROM (SELECT jsonb_populate_record(g,"
+            " jsonb_build_object('id', gen_random_uuid())) AS r FROM credit_grant g,"
+            " generate_series(2, $2) WHERE g.id = $1) AS copies",
+            grant,
+            GRANTS_MAX,
+        )
+        reply = await api.post("/v1/credits/createGrant", asked(customer), 409)
+        assert "1000 is the most" in reply["message"]
+        await api.post("/v1/credits/voidGrant", {"id": grant})
+        await api.post("/v1/credits/createGrant", asked(customer))
 
     play(scenario)
