@@ -25,6 +25,7 @@ create table credit_grant (
     check (effective_at < expires_at)
 );
 create index credit_grant_customer on credit_grant (customer_id);
+create index credit_grant_order on credit_grant (created_at, id);  -- keyset paging
 
 -- What a finalized invoice had available: the grants with what was left of each (`credit_rows`).
 -- Usage that comes too late is compared at the same credits, whatever became of them since. Null:

@@ -2,13 +2,12 @@
 makes or alters, in its own transaction."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid4
 
 import asyncpg
 from fastapi import APIRouter
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from services.api.change import changing
@@ -31,7 +30,7 @@ from services.api.customer_terms import (
     stored_terms,
 )
 from services.api.errors import conflict, fault, refused
-from services.api.fields import Body, ExactNumber, Identity, Midnight, NotYet, reject
+from services.api.fields import Body, Identity, Midnight, NotNegative, NotYet
 from services.api.paging import PAGE_MAX, Limit, NextPage, after, decode_cursor, split_page
 from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
@@ -50,19 +49,13 @@ _TERMS = ("price_adjustments", "trial_spec", "overage_rate_adjustments")
 router = APIRouter(tags=["Plans"], route_class=ExactRoute)
 
 
-def _not_negative(number: Decimal) -> Decimal:
-    if number < 0:
-        reject([("", "must be 0 or more")])
-    return number
-
-
 class AddPlan(Body):
     """POST /v1/customers/{customer_id}/plans/add"""
 
     plan_id: Identity
     starting_on: Midnight
     ending_before: Midnight | None = None
-    net_payment_terms_days: Annotated[ExactNumber, AfterValidator(_not_negative)] | None = None
+    net_payment_terms_days: NotNegative | None = None
     price_adjustments: PriceAdjustments | None = None
     trial_spec: TrialSpecBody | None = None
     overage_rate_adjustments: OverageRateAdjustments | None = None
