@@ -18,6 +18,7 @@ from services.domain.meter import Aggregation, BillableMetric
 from services.domain.number import subtract
 from services.domain.period import Period
 from services.domain.pricing.usage import GroupKey, GroupValues
+from services.projector.distinct_postgres import Bucket, count_distinct
 from services.projector.pieces import EVER, merge, pieces_of, value_of
 from services.runtime.json import decode_json
 from services.runtime.metric_rows import COLUMNS, metric
@@ -47,15 +48,6 @@ CROSS JOIN LATERAL (
     SELECT u.count, u.total, u.peak FROM {table} u
     WHERE u.series_id = s.id AND u.starts_at >= s.starts_at AND u.starts_at < s.ends_at OFFSET 0
 ) AS u
-GROUP BY s.bucket
-"""
-_DISTINCT = """
-SELECT s.bucket, count(DISTINCT d.value)
-{parts}
-CROSS JOIN LATERAL (
-    SELECT d.value FROM usage_distinct d
-    WHERE d.series_id = s.id AND d.starts_at >= s.starts_at AND d.starts_at < s.ends_at OFFSET 0
-) AS d
 GROUP BY s.bucket
 """
 _LATEST = """
@@ -110,9 +102,8 @@ async def read_groups(
             found[number] = value if held is None else merge(aggregation, held, value)
     unique = [n for n in found if buckets[n].aggregation is Aggregation.UNIQUE]
     if unique:
-        parts = _columns(_whole(buckets, unique))
-        rows = await connection.fetch(_DISTINCT.format(parts=_PARTS), *parts)
-        found.update((number, Decimal(count)) for number, count in rows)
+        distinct = (Bucket(n, buckets[n].series, buckets[n].span.period) for n in unique)
+        found.update(await count_distinct(connection, distinct))
     latest = [n for n in found if buckets[n].aggregation is Aggregation.LATEST]
     if latest:
         found.update(await _increments(connection, buckets, latest))
