@@ -11,6 +11,7 @@ import asyncpg
 
 from services.domain.period import Period
 from services.domain.schedule import BilledPeriod, Schedule
+from services.projector.beside import beside
 from services.projector.drafts import draft_of
 from services.projector.pricer import price
 from services.projector.quantities_postgres import read_quantities
@@ -38,7 +39,11 @@ async def documents_of(
         for row in invoices
     ]
     quantities = await read_quantities(connection, drafts, generation)
-    return {draft.invoice_id: price(draft, quantities).document for draft in drafts}
+
+    def work() -> Mapping[UUID, bytes]:
+        return {draft.invoice_id: price(draft, quantities).document for draft in drafts}
+
+    return await beside(work, quantities)
 
 
 def billed_in(schedule: Schedule, starts_at: datetime, ends_at: datetime) -> BilledPeriod:

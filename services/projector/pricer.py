@@ -12,6 +12,7 @@ from uuid import UUID
 
 from services.domain.pricing.invoice import price_period
 from services.domain.pricing.usage import PeriodUsage
+from services.projector.beside import beside
 from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
 from services.runtime.failpoint import reach
 from services.runtime.invoice_document import render
@@ -82,7 +83,11 @@ class Pricer:
 
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()
-        priced = [price(draft, quantities) for draft in batch.drafts]
+
+        def work() -> list[PricedDraft]:
+            return [price(draft, quantities) for draft in batch.drafts]
+
+        priced = await beside(work, quantities)
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:
