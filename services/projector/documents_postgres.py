@@ -5,6 +5,7 @@ is not a stale draft. Reads only.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -12,6 +13,7 @@ import asyncpg
 from services.domain.period import Period
 from services.domain.pricing.book import CreditBook
 from services.domain.schedule import BilledPeriod, Schedule
+from services.projector.beside import beside
 from services.projector.credits_postgres import with_usage
 from services.projector.drafts import StaleDraft, draft_of
 from services.projector.pricing import price_all
@@ -46,7 +48,7 @@ async def documents_of(
     """By invoice id, its document."""
     quantities = await read_quantities(connection, drafts, generation)
     credits_left = await with_usage(connection, drafts, book, quantities, generation)
-    priced = price_all(drafts, quantities, credits_left)
+    priced = await beside(partial(price_all, drafts, quantities, credits_left), quantities)
     return {each.invoice_id: each.document for each in priced}
 
 

@@ -17,6 +17,7 @@ import asyncpg
 from services.domain.meter import Aggregation, BillableMetric
 from services.domain.period import Period
 from services.domain.pricing.usage import GroupKey, GroupValues
+from services.projector.distinct_postgres import Bucket, count_distinct
 from services.projector.latest_postgres import LAST, LAST_COLUMNS, increments
 from services.projector.pieces import EVER, merge, pieces_of, value_of
 from services.runtime.json import decode_json
@@ -48,16 +49,6 @@ CROSS JOIN LATERAL (
     WHERE u.series_id = w.series_id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
     OFFSET 0
 ) AS u
-GROUP BY w.bucket
-"""
-_DISTINCT = """
-SELECT w.bucket, count(DISTINCT d.value)
-{parts}
-CROSS JOIN LATERAL (
-    SELECT d.value FROM usage_distinct d
-    WHERE d.series_id = w.series_id AND d.starts_at >= w.starts_at AND d.starts_at < w.ends_at
-    OFFSET 0
-) AS d
 GROUP BY w.bucket
 """
 _LAST = LAST.format(series_id="w.series_id")
@@ -104,9 +95,8 @@ async def read_groups(
             found[number] = value if held is None else merge(aggregation, held, value)
     unique = [n for n in found if buckets[n].aggregation is Aggregation.UNIQUE]
     if unique:
-        parts = _columns(_whole(buckets, unique))
-        rows = await connection.fetch(_DISTINCT.format(parts=_PARTS), *parts)
-        found.update((number, Decimal(count)) for number, count in rows)
+        distinct = (Bucket(n, buckets[n].series, buckets[n].span.period) for n in unique)
+        found.update(await count_distinct(connection, distinct))
     latest = [n for n in found if buckets[n].aggregation is Aggregation.LATEST]
     if latest:
         # Within each group.

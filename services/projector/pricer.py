@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
+from services.projector.beside import beside
 from services.projector.drafts import DraftBatch, Drafts
 from services.projector.pricing import price_all
 from services.runtime.failpoint import reach
@@ -75,7 +77,8 @@ class Pricer:
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()
         credits_left = await batch.credits(quantities)
-        priced = price_all(batch.drafts, quantities, credits_left)
+        work = partial(price_all, batch.drafts, quantities, credits_left)
+        priced = await beside(work, quantities)
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:

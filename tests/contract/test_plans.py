@@ -15,6 +15,7 @@ import pytest
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of
 from services.projector import (
     credits_postgres,
+    distinct_postgres,
     drafts_postgres,
     finals_postgres,
     groups_postgres,
@@ -41,9 +42,15 @@ GROWING = {
     "usage_hour",
     "usage_month",
     "usage_distinct",
+    "usage_distinct_month",
     "invoice",
     "credit_grant",
 }
+DISTINCT = (
+    distinct_postgres.MONTH_COUNTS,
+    distinct_postgres.MONTH_VALUES,
+    distinct_postgres.HOUR_VALUES,
+)
 Query = tuple[str, tuple[object, ...]]
 
 
@@ -134,7 +141,7 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
         (groups_postgres._SERIES, (wanted[0], [BYTES] * TOUCHED, 0)),
         (grouped.format(table="usage_month", **of_parts), (*parts, buckets)),
         (grouped.format(table="usage_hour", **of_parts), (*parts, buckets)),
-        (groups_postgres._DISTINCT.format(**of_parts), (*parts, buckets)),
+        *((query, (*parts, buckets)) for query in DISTINCT),
         (groups_postgres._LATEST, (*parts, buckets)),
         (projection_postgres._SERIES, (names, [BYTES] * TOUCHED, ['["eu"]'] * TOUCHED, 0)),
         (drafts_postgres._PLANS_OF, (nobody, names, [MONTH.date()] * TOUCHED)),
@@ -142,7 +149,7 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
         (openings_postgres._LOCK, (sorted(row["invoice_id"] for row in rows),)),
         (totals.format(table="usage_month", **of_series), wanted),
         (totals.format(table="usage_hour", **of_series), wanted),
-        (quantities_postgres._DISTINCT.format(**of_series), wanted),
+        (quantities_postgres._UNIQUE, (wanted[0], [BYTES] * TOUCHED, 0)),
         (quantities_postgres._LATEST, wanted),
         (finals_postgres._NEXT_END, (None, MONTH + timedelta(days=99))),
         (finals_postgres._DUE, (MONTH + timedelta(days=30), rows[0]["invoice_id"], TOUCHED)),

@@ -2,14 +2,17 @@
 agree to the last digit, and what is shown adds up.
 """
 
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain import plan as limits
 from services.domain.meter import Aggregation, BillableMetric
 from services.domain.money import USD_CENTS
 from services.domain.number import ZERO
@@ -68,6 +71,23 @@ def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
     assert Fraction(found.total) == wanted.total
     plan = plan_at(case.plan, case.billed.number, case.adjustments)
     assert reconcile(plan, found) == []
+
+
+@given(cases, st.integers(1, 3))
+def test_groups_beyond_the_limit_share_a_line_that_adds_up(case: Case, most: int) -> None:
+    """Whatever has lines of its own, the amounts are the same to the last digit."""
+    unlimited = priced(case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "GROUP_LINES_MAX", most)
+        found, wanted = priced(case), billed(case)
+    assert [_line(line) for line in found.lines] == [_fractions(line) for line in wanted.lines]
+    assert [line.others for line in found.lines] == [line.others for line in wanted.lines]
+    assert found[1:] == unlimited[1:]
+    plan = plan_at(case.plan, case.billed.number, case.adjustments)
+    assert reconcile(plan, found) == []
+    of_key = Counter((line.product_id, line.group_key) for line in found.lines)
+    assert max(of_key.values(), default=0) <= most + 1
+    assert sum(line.others or 1 for line in found.lines) == len(unlimited.lines)
 
 
 @given(cases)

@@ -2,10 +2,15 @@
 invoice, which stays as it is.
 """
 
+import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
+from services.cli import main
 from services.domain.money import USD_CENTS_ID
 from tests.api.plan_invoices import charge, make_plan
 from tests.life.conftest import Scenario
@@ -137,3 +142,57 @@ def test_late_usage_of_groups_of_several_properties_in_a_unit_of_ones_own(play: 
         ]
 
     play(scenario)
+
+
+def test_operators_see_the_late_invoices_of_all_customers(
+    play: Play,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Newest first, page by page; a void one is no longer listed."""
+    for name, value in (
+        ("DATABASE_URL", database_url),
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ):
+        monkeypatch.setenv(name, value)
+
+    async def late(*arguments: str) -> str:
+        assert await asyncio.to_thread(main, ["late", *arguments]) == 0
+        return capsys.readouterr().out
+
+    async def scenario(world: World) -> None:
+        assert await late() == "none\n"
+        invoices = []
+        for name in ("acme", "bolt", "corp"):
+            customer, _ = await world.customer(name)
+            world.use(name, 5, NOVEMBER + HOUR)
+            invoices.append(customer)
+        world.now = DUE + HOUR
+        await world.settle()
+        for name in ("bolt", "acme"):
+            world.now += HOUR
+            world.use(name, 37, NOVEMBER)
+            await world.settle()
+        first = json.loads(await late("--json", "--limit", "1"))
+        second = json.loads(await late("--json", "--after", first["next"]))
+        [acme], [bolt] = first["late"], second["late"]
+        assert (acme["customer_id"], acme["customer_name"]) == (invoices[0], "acme")
+        assert (acme["finalized"], acme["current"], acme["late"]) == (5, 42, 37)
+        assert (bolt["customer_id"], second["next"]) == (invoices[1], None)
+        shown = await late()
+        assert shown.count("5 as it is, 42 USD (cents) with what came late") == 2
+        await world.api.post("/v1/invoices/void", {"id": acme["invoice_id"]})
+        assert [each["customer_name"] for each in json.loads(await late("--json"))["late"]] == [
+            "bolt"
+        ]
+        assert await asyncio.to_thread(_refused, "late", "--after", "x") == 2
+
+    play(scenario)
+
+
+def _refused(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code

@@ -31,7 +31,7 @@ DUE = DECEMBER + GRACE
 HOUR = timedelta(hours=1)
 _EMPTY = """
 TRUNCATE customer, plan, billable_metric, projection_position, usage_series, usage_hour,
-    usage_month, usage_distinct, stale_draft, late_mark CASCADE
+    usage_month, usage_distinct, usage_distinct_month, stale_draft, late_mark CASCADE
 """
 # As a replay that counted as many ranges.
 _LEVEL = """

@@ -12,38 +12,19 @@ from uuid import UUID
 
 from services.domain.money import CreditType
 from services.domain.plan import Charge, ChargeType, Plan, RoundingBehavior, Tiering
+from services.domain.reference.lines import (
+    NOTHING,
+    ChargeAmount,
+    Line,
+    TierAmount,
+    within_limit,
+)
 from services.domain.reference.ramps import Price, prices_of, quantity_of_fixed, steps_of
 from services.domain.reference.terms import GroupValues, Terms, Used
 
+__all__ = ["Bill", "ChargeAmount", "Line", "TierAmount", "bill_of", "bill_period", "lines_of"]
+
 QUANTITY_PLACES = 20
-NOTHING = Fraction(0)
-
-
-class TierAmount(NamedTuple):
-    """The part of a quantity that one tier prices."""
-
-    starts_after: Fraction
-    quantity: Fraction
-    price: Fraction
-    subtotal: Fraction
-
-
-class ChargeAmount(NamedTuple):
-    """One charge of an invoice."""
-
-    charge_id: UUID
-    quantity: Fraction
-    tiers: tuple[TierAmount, ...]
-    subtotal: Fraction
-
-
-class Line(NamedTuple):
-    """One product of an invoice, or one group of it."""
-
-    product_id: UUID
-    charges: tuple[ChargeAmount, ...]
-    total: Fraction
-    group: tuple[tuple[str, ...], GroupValues] = ((), ())
 
 
 class Conversion(NamedTuple):
@@ -143,6 +124,7 @@ def _product(
 ) -> Iterator[Line]:
     mine = [place for place, charge in enumerate(charges) if charge.product_id == product_id]
     groups = {(charges[place].group_key, values) for place in mine for values in amounts[place]}
+    by_key: dict[tuple[str, ...], list[Line]] = {}
     for key, values in sorted(groups, key=_sortable):
         found = tuple(
             amounts[place][values]
@@ -150,7 +132,10 @@ def _product(
             if charges[place].group_key == key and values in amounts[place]
         )
         total = sum((amount.subtotal for amount in found), NOTHING)
-        yield Line(product_id, found, total, (key, values))
+        by_key.setdefault(key, []).append(Line(product_id, found, total, (key, values)))
+    for key, lines in by_key.items():
+        ids = [charges[place].id for place in mine if charges[place].group_key == key]
+        yield from within_limit(lines, ids)
 
 
 def _sortable(group: tuple[tuple[str, ...], GroupValues]) -> tuple[tuple[str, ...], list[str]]:
