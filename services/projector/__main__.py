@@ -54,6 +54,7 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RATED,
         records_max=RECORDS_MAX,
         step=ProjectorStep(log, PostgresProjection(pool), pricer.wake),
+        partitions=settings.partitions,
         pace_s=PACE_S,
         ready=partial(notify_ready, settings),
     )

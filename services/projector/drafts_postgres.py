@@ -27,6 +27,7 @@ from services.projector.late_marks_postgres import mark_late
 from services.projector.live_postgres import share_live
 from services.projector.marks_postgres import Mark, take_marks
 from services.projector.quantities_postgres import read_quantities
+from services.projector.turns_postgres import have_pricing_turn
 from services.runtime.customer_terms import TERMS_COLUMNS, CustomerTerms, TermsShelf
 
 # Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
@@ -141,9 +142,14 @@ class PostgresDrafts:
         self._terms = TermsShelf()
 
     @asynccontextmanager
-    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
+    async def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AsyncIterator[DraftBatch | None]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
+            if alone and not await have_pricing_turn(connection):
+                yield None
+                return
             live = await share_live(connection)
             marks = await take_marks(connection, count_max)
             drafts = await self._lock(connection, marks, now) if marks else []

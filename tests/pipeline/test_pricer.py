@@ -41,7 +41,9 @@ class Marks:
     passes: list[int] = field(default_factory=list)
 
     @asynccontextmanager
-    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
+    async def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AsyncIterator[DraftBatch | None]:
         """See Drafts."""
         taken = min(count_max, self.waiting)
         yield Batch(taken)
