@@ -95,9 +95,12 @@ class DraftBatch(Protocol):
 class Drafts(Protocol):
     """The work list of the pricing step."""
 
-    def take(self, count_max: int, now: datetime) -> AbstractAsyncContextManager[DraftBatch]:
+    def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AbstractAsyncContextManager[DraftBatch | None]:
         """Take marks and lock their invoices; the marks are gone when the context ends well.
-        Periods that begin after `now` have no draft yet."""
+        Periods that begin after `now` have no draft yet. With `alone`, None while another one that
+        asked for it has a batch."""
         ...
 
     async def open_periods(self, now: datetime) -> int:

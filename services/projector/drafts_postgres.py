@@ -31,6 +31,7 @@ from services.projector.marks_postgres import Mark, take_marks
 from services.projector.openings_postgres import Opening, close_drafts, open_drafts
 from services.projector.plan_grants_postgres import grant_by_plans
 from services.projector.quantities_postgres import read_quantities
+from services.projector.turns_postgres import have_pricing_turn
 from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
 # Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
@@ -94,9 +95,14 @@ class PostgresDrafts:
         self._terms = TermsShelf()
 
     @asynccontextmanager
-    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
+    async def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AsyncIterator[DraftBatch | None]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
+            if alone and not await have_pricing_turn(connection):
+                yield None
+                return
             live = await share_live(connection)
             marks = await take_marks(connection, count_max)
             taken = await self._lock(connection, marks, now) if marks else _Taken([], set())

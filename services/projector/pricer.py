@@ -28,6 +28,11 @@ REST_FACTOR = 0.5
 REST_S_MAX = 0.25
 # Marks made by the API are found this soon; flushes wake the pricing themselves.
 IDLE_WAIT_S = 0.1
+# Of several pricers one is at work: the customers of their flushes are the same, so each would take
+# fewer marks a pass and wait for drafts that another has. The others look this often whether it is
+# their turn, and after so long they do without: whoever has it may stand still.
+TURN_LOOK_S = 0.25
+TURN_WAIT_S_MAX = 1.0
 # New months and plans that start in the future are looked for this often.
 OPEN_PERIODS_EVERY_S = 60.0
 
@@ -53,20 +58,31 @@ class Pricer:
         """Price for ever."""
         loop = asyncio.get_running_loop()
         opened_at = -OPEN_PERIODS_EVERY_S
+        alone_until = loop.time() + TURN_WAIT_S_MAX
         while True:
             if loop.time() - opened_at >= OPEN_PERIODS_EVERY_S:
                 await self._drafts.open_periods(self._now())
                 opened_at = loop.time()
             self._woken.clear()
             began = loop.time()
-            if await self.price_stale() == 0:
+            taken = await self.price_stale(alone=began < alone_until)
+            if taken is None:
+                await asyncio.sleep(TURN_LOOK_S)
+                continue
+            ended = loop.time()
+            # A full pass leaves something over: then there is work for all.
+            alone_until = ended if taken >= MARKS_MAX else ended + TURN_WAIT_S_MAX
+            if taken == 0:
                 await self._idle()
             else:
-                await asyncio.sleep(rest_after(loop.time() - began))
+                await asyncio.sleep(rest_after(ended - began))
 
-    async def price_stale(self) -> int:
-        """Price one batch; returns how many marks it took."""
-        async with self._drafts.take(MARKS_MAX, self._now()) as batch:
+    async def price_stale(self, *, alone: bool = False) -> int | None:
+        """Price one batch; returns how many marks it took, or None where it was to be `alone` and
+        is not."""
+        async with self._drafts.take(MARKS_MAX, self._now(), alone=alone) as batch:
+            if batch is None:
+                return None
             if batch.drafts:
                 await self._price(batch)
                 reach("before_pricing_commit")
