@@ -130,9 +130,11 @@ class PausedDrafts(PostgresDrafts):
         self.reached, self.go = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
-    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
+    async def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AsyncIterator[DraftBatch | None]:
         """See Drafts."""
-        async with super().take(count_max, now) as batch:
+        async with super().take(count_max, now, alone=alone) as batch:
             yield batch
             self.reached.set()
             await self.go.wait()
