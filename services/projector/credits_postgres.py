@@ -31,9 +31,15 @@ from services.runtime.credit_rows import (
 )
 from services.runtime.plan_rows import read_units
 
-_CREDITED = "SELECT DISTINCT customer_id FROM credit_grant WHERE customer_id = ANY($1)"
+# LATERAL, OFFSET 0 and LIMIT 1: see `quantities_postgres`.
+_CREDITED = """
+SELECT k.customer_id FROM unnest($1::uuid[]) AS k(customer_id)
+CROSS JOIN LATERAL (
+    SELECT FROM credit_grant g WHERE g.customer_id = k.customer_id LIMIT 1
+) AS g
+"""
 
-# Those that hold at any time of [$2, $3). LATERAL and OFFSET 0: see `quantities_postgres`.
+# Those that hold at any time of [$2, $3).
 _GRANTS = f"""
 SELECT g.* FROM unnest($1::uuid[]) AS k(customer_id)
 CROSS JOIN LATERAL (
@@ -52,13 +58,15 @@ INSERT INTO stale_draft (customer_id, month)
 SELECT DISTINCT m.customer_id, date_trunc('month', i.starts_at, 'UTC')::date
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::uuid[])
     AS m(customer_id, grant_id, ends_at, invoice_id)
-JOIN credit_grant g ON g.id = m.grant_id
 CROSS JOIN LATERAL (
-    SELECT i.starts_at FROM invoice i
-    WHERE i.customer_id = m.customer_id AND i.status = 'DRAFT'
-        AND (i.ends_at, i.id) > (m.ends_at, m.invoice_id) AND i.id <> ALL($5::uuid[])
-        AND i.starts_at < g.expires_at AND i.ends_at > g.effective_at OFFSET 0
+    SELECT g.effective_at, g.expires_at FROM credit_grant g WHERE g.id = m.grant_id OFFSET 0
+) AS g
+CROSS JOIN LATERAL (
+    SELECT i.id, i.status, i.starts_at, i.ends_at FROM invoice i
+    WHERE i.customer_id = m.customer_id OFFSET 0
 ) AS i
+WHERE i.status = 'DRAFT' AND (i.ends_at, i.id) > (m.ends_at, m.invoice_id)
+    AND i.starts_at < g.expires_at AND i.ends_at > g.effective_at AND i.id <> ALL($5::uuid[])
 """
 
 

@@ -59,12 +59,19 @@ ORDER BY id FOR UPDATE SKIP LOCKED
 # whatever it comes to in the end.
 _BEFORE = f"""
 SELECT i.id, e.id AS before
-FROM invoice i JOIN invoice e ON e.customer_id = i.customer_id AND e.status = 'DRAFT'
-    AND (e.ends_at, e.id) < (i.ends_at, i.id)
-WHERE i.id = ANY($1) AND EXISTS (SELECT FROM credit_grant g
+FROM unnest($1::uuid[]) AS k(id)
+CROSS JOIN LATERAL (SELECT i.* FROM invoice i WHERE i.id = k.id OFFSET 0) AS i
+CROSS JOIN LATERAL (
+    SELECT e.id, e.status, e.starts_at, e.ends_at FROM invoice e
+    WHERE e.customer_id = i.customer_id OFFSET 0
+) AS e
+CROSS JOIN LATERAL (
+    SELECT FROM credit_grant g
     WHERE g.customer_id = i.customer_id AND {STANDING}
         AND g.effective_at < least(i.ends_at, e.ends_at)
-        AND g.expires_at > greatest(i.starts_at, e.starts_at))
+        AND g.expires_at > greatest(i.starts_at, e.starts_at) LIMIT 1
+) AS g
+WHERE e.status = 'DRAFT' AND (e.ends_at, e.id) < (i.ends_at, i.id)
 """  # noqa: S608 (constants)
 _FINALIZE = """
 UPDATE invoice SET status = 'FINALIZED', document = f.document::jsonb, credits = f.credits::jsonb,

@@ -22,10 +22,10 @@ WHERE status <> 'VOID' AND customer_id = ANY($1)
 
 
 async def with_credits(
-    connection: asyncpg.Connection, targets: Sequence[Target], *, live_drafts: bool
+    connection: asyncpg.Connection, targets: Sequence[Target]
 ) -> tuple[list[Target], CreditBook]:
-    """Targets in the order in which they take credits, and what there is to take. `live_drafts`:
-    what live drafts take that are not among the targets is gone; else it is not."""
+    """Targets in the order in which they take credits, and what there is to take. Priced in that
+    order, a target takes the place of the live draft of its period."""
     credited = {row["customer_id"] for row in await connection.fetch(_CREDITED)}
     mine = [target.draft for target in targets if target.draft.customer_id in credited]
     if not mine:
@@ -38,15 +38,7 @@ async def with_credits(
         connection, final
     )
     grants = await read_grants(connection, mine)
-    deductions = await read_deductions(connection, grants)
-    book = CreditBook(
-        grants,
-        {
-            customer_id: [each for each in every if live_drafts or not each.pending]
-            for customer_id, every in deductions.items()
-        },
-        settled,
-    )
+    book = CreditBook(grants, await read_deductions(connection, grants), settled)
     return sorted(named, key=lambda target: target.draft.taker.place), book
 
 

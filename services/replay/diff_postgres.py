@@ -104,7 +104,7 @@ async def _fresh_documents(
         for target in await read_targets(connection, TermsShelf(), live)
         if _is_marked(marks, target.draft.customer_id, target.draft.period.end)
     ]
-    targets, book = await with_credits(connection, targets, live_drafts=True)
+    targets, book = await with_credits(connection, targets)
     priced = await documents(connection, live, targets, book)
     return {
         (target.customer_plan_id, target.draft.period.start): decode_json(document)

@@ -35,7 +35,7 @@ async def price_generation(connection: asyncpg.Connection, generation: int) -> i
     await check_kept(connection, generation)
     await connection.execute("DELETE FROM generation_draft WHERE generation = $1", generation)
     found = await read_targets(connection, TermsShelf(), generation)
-    targets, book = await with_credits(connection, found, live_drafts=False)
+    targets, book = await with_credits(connection, found)
     for start in range(0, len(targets), CHUNK):
         await _write(connection, generation, targets[start : start + CHUNK], book)
     return len(targets)

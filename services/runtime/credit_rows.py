@@ -25,9 +25,8 @@ GRANT_COLUMNS = """
 # Of credit_grant g: whether it pays for anything. What a plan granted with a period that it then
 # did not have, because it was ended before, was never granted.
 STANDING = """
-    g.voided_at IS NULL AND NOT EXISTS (
-        SELECT FROM customer_plan p
-        WHERE p.id = g.customer_plan_id AND p.ending_before <= g.effective_at)
+    g.voided_at IS NULL AND coalesce(g.effective_at < (
+        SELECT p.ending_before FROM customer_plan p WHERE p.id = g.customer_plan_id), true)
 """
 
 # An invoice that is void has given its credits back; one that was not priced yet has no document.

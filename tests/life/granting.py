@@ -20,6 +20,16 @@ from tests.life.world import DECEMBER, NOVEMBER, Used, World
 
 DAY = timedelta(days=1)
 FOREVER = datetime(2030, 1, 1, tzinfo=DECEMBER.tzinfo)
+GRANTING: dict[str, Any] = {
+    "name": "allowance",
+    "amount_granted": 50,
+    "amount_granted_credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2",
+    "amount_paid": 9,
+    "amount_paid_credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2",
+    "effective_duration": 1,
+    "priority": 1,
+    "reason": "every month",
+}
 _GRANT = """
 INSERT INTO credit_grant (id, customer_id, name, credit_type_id, amount, paid_amount,
     paid_credit_type_id, priority, effective_at, expires_at, created_at, created_by)

@@ -17,6 +17,7 @@ from tests.life.conftest import Scenario
 from tests.life.granting import (
     DAY,
     FOREVER,
+    GRANTING,
     another_plan,
     change_grant,
     differences,
@@ -24,7 +25,6 @@ from tests.life.granting import (
     overspent,
     taken,
 )
-from tests.life.test_credits import GRANTING
 from tests.life.world import DECEMBER, HOUR, PARTITIONS, Used, World
 
 Play = Callable[[Scenario], None]

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 
 import pytest
 
@@ -225,63 +224,5 @@ def test_usage_is_paid_for_while_the_grant_holds(play: Play) -> None:
         assert (paid(invoice), invoice["total"]) == ({"gift": 37}, 95)
         assert paid(await world.invoice(tiered)) == {"gift": 10 * 10 + 20 + 7}
         assert await differences(world, counted) == []
-
-    play(scenario)
-
-
-GRANTING: dict[str, Any] = {
-    "name": "allowance",
-    "amount_granted": 50,
-    "amount_granted_credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2",
-    "amount_paid": 9,
-    "amount_paid_credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2",
-    "effective_duration": 1,
-    "priority": 1,
-    "reason": "every month",
-}
-
-
-def test_a_plan_grants_when_its_periods_open(play: Play) -> None:
-    async def scenario(world: World) -> None:
-        world.plan = await world.api.make_plan(
-            str(world.metric), credit_grants=[{**GRANTING, "recurrence_interval": 1}]
-        )
-        customer, customer_plan = await world.customer("acme")
-        world.use("acme", 70, NOVEMBER)
-        counted = await world.count()
-        await world.settle()
-        invoice = await world.invoice(customer)
-        assert (paid(invoice), invoice["total"]) == ({"allowance": 50}, 20)
-        world.now = DECEMBER + HOUR
-        world.use("acme", 20, DECEMBER)
-        counted += await world.count()
-        others = [Pricer(PostgresDrafts(world.pool), lambda: world.now) for _ in range(3)]
-        await world.drafts.open_periods(world.now)
-        await asyncio.gather(*(each.price_stale() for each in others))
-        await world.settle()
-        assert paid(await world.invoice(customer, DECEMBER)) == {"allowance": 20}
-        assert paid(await world.invoice(customer)) == {"allowance": 50}
-        assert await differences(world, counted) == []
-        made = await world.pool.fetch("SELECT * FROM credit_grant ORDER BY effective_at")
-        assert [row["effective_at"] for row in made] == [NOVEMBER, DECEMBER]
-        assert made[0]["expires_at"] == DECEMBER
-        assert (made[0]["paid_amount"], made[0]["reason"]) == (9, "every month")
-
-        # Ended before December, it never granted what came with December; November's is kept.
-        await world.api.post(
-            f"/v1/customers/{customer}/plans/{customer_plan}/end",
-            {"ending_before": (DECEMBER - DAY).isoformat()},
-        )
-        await another_plan(world, customer)
-        await world.settle()
-        shares = {each["end_timestamp"]: paid(each) for each in await world.invoices(customer)}
-        assert [shares[end] for end in sorted(shares)] == [{"allowance": 50}, {}, {}]
-        # And granted it, when it was not ended after all.
-        await world.api.post(
-            f"/v1/customers/{customer}/plans/{customer_plan}/end", {"void_invoices": True}
-        )
-        await world.settle()
-        [first, _] = await world.invoices(customer, starting_on=DECEMBER.isoformat())
-        assert paid(first) == {"allowance": 20}
 
     play(scenario)
