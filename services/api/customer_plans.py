@@ -36,7 +36,7 @@ from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
 from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
-from services.api.stale import mark_customer, mark_spans
+from services.api.stale import mark_credited, mark_spans
 from services.domain.plan import Plan
 from services.domain.schedule import FIRST_DAY, LAST_DAY
 from services.runtime.json import raw_json
@@ -190,7 +190,7 @@ async def end_plan(
         spans = [span, (before["starting_on"], before["ending_before"])]
         await mark_spans(connection, customer_id, spans, parts.now())
         # Credits that its drafts and void invoices took are for the customer's other plans.
-        await mark_customer(connection, customer_id, parts.now())
+        await mark_credited(connection, customer_id, parts.now())
         change.detail.update(before=before["ending_before"], after=end, voided=voided)
     return exact({})
 

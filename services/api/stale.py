@@ -55,6 +55,15 @@ async def mark_credits(
     await mark_spans(connection, customer_id, sooner, now)
 
 
+async def mark_credited(connection: asyncpg.Connection, customer_id: UUID, now: datetime) -> None:
+    """Every draft of a customer that has grants, after an invoice gave credits back or takes some
+    again; of one that has none, no draft is stale."""
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM credit_grant WHERE customer_id = $1)", customer_id
+    ):
+        await mark_customer(connection, customer_id, now)
+
+
 # The projector marks references as they were posted, many a row, the API marks customers. The rows
 # have no index for this, which would cost every flush more than it costs a read to look at them.
 # Pricing may put a mark back, under an id no higher than it had, until its turn comes.

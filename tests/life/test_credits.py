@@ -201,6 +201,18 @@ def test_many_at_once_neither_deadlock_nor_overspend(play: Play) -> None:
     play(scenario)
 
 
+async def running_on(world: World, tiers: list[dict[str, int]]) -> str:
+    """A plan whose tiers run on over two months."""
+    charge = {
+        "name": "calls",
+        "product_name": "API",
+        "billable_metric_id": str(world.metric),
+        "prices": tiers,
+        "tier_reset_frequency": 2,
+    }
+    return await world.api.make_plan(str(world.metric), charges=[charge])
+
+
 def test_usage_is_paid_for_while_the_grant_holds(play: Play) -> None:
     """From the 11th to the 21st, by hours; tiers run through."""
 
@@ -211,10 +223,13 @@ def test_usage_is_paid_for_while_the_grant_holds(play: Play) -> None:
             str(world.metric), *((each["tier"], each["value"]) for each in tiers)
         )
         tiered, _ = await world.customer("bolt")
+        world.plan = await running_on(world, tiers)
+        windowed, _ = await world.customer("crux", NOVEMBER - 31 * DAY)
+        world.use("crux", 60, NOVEMBER - DAY)
         begins, ends = NOVEMBER + 10 * DAY + HOUR, NOVEMBER + 20 * DAY
-        for each in (customer, tiered):
+        for each in (customer, tiered, windowed):
             await grant(world, each, 10_000, effective_at=begins, expires_at=ends)
-        for name in ("acme", "bolt"):
+        for name in ("acme", "bolt", "crux"):
             world.use(name, 90, begins - HOUR / 2)
             world.use(name, 30, begins)
             world.use(name, 7, ends - HOUR / 2)
@@ -225,6 +240,7 @@ def test_usage_is_paid_for_while_the_grant_holds(play: Play) -> None:
         invoice = await world.invoice(customer)
         assert (paid(invoice), invoice["total"]) == ({"gift": 37}, 95)
         assert paid(await world.invoice(tiered)) == {"gift": 10 * 10 + 20 + 7}
+        assert paid(await world.invoice(windowed)) == {"gift": 30 + 7}
         assert await differences(world, counted) == []
 
     play(scenario)
