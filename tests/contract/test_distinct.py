@@ -12,6 +12,10 @@ import pytest
 
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of, hour_start
 from services.domain.period import Period
+from services.domain.reference.usage import Amount
+from services.ops.verify_differences import Differences
+from services.ops.verify_distinct import compare_distinct
+from services.ops.verify_usage import At
 from services.projector import distinct_postgres
 from services.projector.distinct_postgres import Bucket, count_distinct
 from tests.contract.conftest import Loop
@@ -102,5 +106,36 @@ def test_an_upgrade_makes_the_months_that_would_have_been_kept(
         statements = path.read_text(encoding="utf-8").partition("insert into")
         await pool.execute("insert into" + statements[2].partition("-- Kept by")[0])
         assert await months(pool) == kept
+
+    loop.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("tampering", "named"),
+    [
+        ("DELETE FROM usage_distinct WHERE value = 'v1'", "usage_distinct, "),
+        ("DELETE FROM usage_distinct_month WHERE value = 'v1'", "usage_distinct_month, "),
+        ("UPDATE usage_distinct_month SET last_at = last_at + interval '1 hour'", "'v1'"),
+        ("UPDATE usage_month SET distinct_count = distinct_count + 1", "distinct_count"),
+    ],
+)
+def test_verify_compares_hours_months_and_numbers(
+    loop: Loop, pool: asyncpg.Pool, tampering: str, named: str
+) -> None:
+    async def scenario() -> None:
+        random = Random(4)
+        hours = hours_of(random)
+        await apply(await in_postgres(pool), hours, random)
+        expected = {
+            At("u", METRIC, (), hour_start(hour)): Amount(distinct=values)
+            for hour, values in hours.items()
+        }
+        async with pool.acquire() as connection, connection.transaction():
+            sound, tampered = Differences(), Differences()
+            await compare_distinct(connection, 0, expected, sound)
+            assert sound.first == []
+            await connection.execute(tampering)
+            await compare_distinct(connection, 0, expected, tampered)
+            assert any(named in each.where for each in tampered.first)
 
     loop.run(scenario())
