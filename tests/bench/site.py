@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -125,10 +125,18 @@ class Site:
             await generator.go()
             return await generator.posted()
 
-    async def count(self, posted: Posted) -> None:
+    async def settled(self, before: int, posted: Sequence[Posted]) -> float:
+        """Wait until all of it is on drafts, exactly, when `before` events were put away before;
+        returns when."""
+        events = sum(each.events for each in posted)
+        settled_s = await self.drafts.settled(before + events, DRAIN_S_MAX)
+        await self.count(*posted)
+        return settled_s
+
+    async def count(self, *posted: Posted) -> None:
         """What was posted must be on the drafts by now."""
-        self.expected.unique += posted.unique
-        self.expected.amount += posted.amount
+        self.expected.unique += sum(each.unique for each in posted)
+        self.expected.amount += sum(each.amount for each in posted)
         await self.drafts.check(self.catalog, self.expected)
 
 

@@ -74,9 +74,16 @@ async def measure(stack: Stack, scale: Scale) -> dict[str, Any]:
 
 
 async def _post(site: Site, within: tuple[str, str], events: int) -> None:
-    """As fast as it is taken."""
-    shape = site.shape(first_at=within[0], last_at=within[1])
-    await site.drained(Order(shape, _BURST_CONNECTIONS, count=-(-events // shape.batch)))
+    """As fast as it is taken. Requests repeat their timestamps after two events a customer, so each
+    load is as long as that, and of other hours than the one before."""
+    chunk = max(_WARM_EVENTS_MIN, 2 * site.catalog.customers)
+    before = await site.drafts.taken()
+    posted = []
+    for seed, first in enumerate(range(0, events, chunk)):
+        shape = site.shape(first_at=within[0], last_at=within[1], seed=seed)
+        count = -(-min(chunk, events - first) // shape.batch)
+        posted.append(await site.posted(Order(shape, _BURST_CONNECTIONS, count=count)))
+    await site.settled(before, posted)
 
 
 async def _steady(

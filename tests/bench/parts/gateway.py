@@ -9,7 +9,7 @@ from typing import Any
 from tests.bench.figures import median
 from tests.bench.load import Generator, Order, Posted
 from tests.bench.scale import Scale
-from tests.bench.site import DRAIN_S_MAX, Site
+from tests.bench.site import Site
 from tests.bench.stack import STAGES, Usage
 
 _CONNECTIONS = 16
@@ -40,11 +40,7 @@ async def measure_accepted(site: Site, scale: Scale) -> dict[str, Any]:
                 runs.append(posted)
                 costs.append(usage.us_per_event(posted.events))
                 await asyncio.sleep(0.05)
-    for posted in runs:
-        site.expected.unique += posted.unique
-        site.expected.amount += posted.amount
-    await site.drafts.settled(before + sum(run.events for run in runs), DRAIN_S_MAX)
-    await site.drafts.check(site.catalog, site.expected)
+    await site.settled(before, runs)
     rates = [run.events / run.seconds for run in runs]
     return {
         "figures": {"accepted_per_s": median(rates)},

@@ -57,8 +57,7 @@ async def _under_load(
     before = await site.drafts.taken()
     posted = await site.posted(order)
     await change
-    settled_s = await site.drafts.settled(before + posted.events, 600.0)
-    await site.count(posted)
+    settled_s = await site.settled(before, [posted])
     return {
         "events": posted.events,
         "last_answer_to_last_draft_s": settled_s - posted.last_answer_s,
