@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from services.domain.period import Period, month_start, oldest_draft_month
+from services.domain.period import Period, month_start
 
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
@@ -152,13 +152,6 @@ class Schedule:
         passed = (instant.year - anchor.year) * 12 + instant.month - anchor.month
         number = passed // months
         return number if self._boundary(number) <= instant else number - 1
-
-
-def invoiced_periods(schedule: Schedule, now: datetime) -> list[BilledPeriod]:
-    """The periods of a plan that have an invoice at `now`, the earliest first: those that have
-    begun, and did not end before the months that are billed back (`period`)."""
-    oldest = oldest_draft_month(now)
-    return list(schedule.periods(max(schedule.begins, oldest), now + timedelta(microseconds=1)))
 
 
 def add_months(instant: datetime, months: int) -> datetime:

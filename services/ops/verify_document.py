@@ -45,6 +45,7 @@ def document_of(span: Span, bill: Bill, periods: tuple[Days, ...], place: int) -
         )
     adjustments = [
         {"name": name, "total": amount, "credit_type": _unit(_unit_of(number, bill, span.plan))}
+        | ({"credit_grant_id": str(bill.grants[number])} if number in bill.grants else {})
         for number, (name, amount) in enumerate(bill.adjustments)
     ]
     return {

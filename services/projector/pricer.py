@@ -1,21 +1,20 @@
 """Pricing of stale drafts. Runs beside the projection; its own transaction, never the flush's.
 
 Order of effects: 1. take marks; 2. lock the invoices in order of id; 3. read the totals, which now
-hold at least everything that was marked; 4. price; 5. write. A crash leaves the marks.
+hold at least everything that was marked; 4. lock the grants of customers that have any, and read
+what is left of them; 5. price; 6. write, and mark the later drafts whose credits changed with it. A
+crash leaves the marks.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
 
-from services.domain.pricing.invoice import price_period
-from services.domain.pricing.usage import PeriodUsage
 from services.projector.beside import beside
-from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
+from services.projector.drafts import DraftBatch, Drafts
+from services.projector.pricing import price_all
 from services.runtime.failpoint import reach
-from services.runtime.invoice_document import render
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +29,6 @@ REST_S_MAX = 0.25
 IDLE_WAIT_S = 0.1
 # New months and plans that start in the future are looked for this often.
 OPEN_PERIODS_EVERY_S = 60.0
-
-
-def price(draft: StaleDraft, usage: Mapping[UUID, PeriodUsage]) -> PricedDraft:
-    """The document of one draft. `usage`: by invoice id, as `DraftBatch.quantities` gives it."""
-    priced = price_period(draft.plan, usage[draft.invoice_id], draft.billed, draft.trial)
-    document = render(draft.plan, priced, draft.billed, draft.windows)
-    return PricedDraft(draft.invoice_id, document)
 
 
 def rest_after(pass_s: float) -> float:
@@ -83,11 +75,8 @@ class Pricer:
 
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()
-
-        def work() -> list[PricedDraft]:
-            return [price(draft, quantities) for draft in batch.drafts]
-
-        priced = await beside(work, quantities)
+        credits_left = await batch.credits(quantities)
+        priced = await beside(lambda: price_all(batch.drafts, quantities, credits_left), quantities)
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:

@@ -18,13 +18,13 @@ from uuid import UUID
 import asyncpg
 
 from services.domain.meter import Aggregation
-from services.domain.number import subtract
 from services.domain.period import Period
 from services.domain.plan import Plan
 from services.domain.pricing.usage import PeriodUsage
 from services.projector.distinct_postgres import Bucket, count_distinct
 from services.projector.drafts import StaleDraft
 from services.projector.groups_postgres import GroupedSpan, read_groups
+from services.projector.latest_postgres import LAST, LAST_COLUMNS, increments
 from services.projector.pieces import EVER, merge, pieces_of, value_of
 
 # Series of each wanted span. Spans travel as numbers: their place in the arrays, from 1.
@@ -69,17 +69,8 @@ CROSS JOIN LATERAL (
 ) AS s
 """
 
-# The latest value of a series in [starts_at, ends_at) stands in its last hour that has any.
-_LATEST = """
-SELECT w.draft::int, s.metric_id, u.latest_at, u.latest_partition, u.latest_offset, u.latest::text
-{series}
-CROSS JOIN LATERAL (
-    SELECT u.latest_at, u.latest_partition, u.latest_offset, u.latest FROM usage_hour u
-    WHERE u.series_id = s.id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
-        AND u.latest_at IS NOT NULL
-    ORDER BY u.starts_at DESC LIMIT 1
-) AS u
-"""
+_LAST = LAST.format(series_id="s.id")
+_LATEST = f"SELECT w.draft::int, s.metric_id, {LAST_COLUMNS} {_SERIES} {_LAST}"
 
 
 class Span(NamedTuple):
@@ -91,7 +82,6 @@ class Span(NamedTuple):
 
 
 Totals = dict[UUID, Decimal]  # by metric
-Last = tuple[datetime, int, int, str]
 
 
 async def read_quantities(
@@ -197,33 +187,14 @@ async def _add_latest(
     spans: Mapping[int, Span],
     generation: int,
 ) -> None:
-    """LATEST bills increments (METRONOME 4.2): the latest value less the one before the period."""
     before = {
         place: span._replace(period=Period(EVER, span.period.start))
         for place, span in spans.items()
     }
-    now = await _latest(connection, spans, generation)
-    then = await _latest(connection, before, generation)
-    for (place, metric_id), (*_, value) in now.items():
-        base = then.get((place, metric_id))
-        increment = Decimal(value)
-        totals[place][metric_id] = (
-            increment if base is None else subtract(increment, Decimal(base[-1]))
-        )
-
-
-async def _latest(
-    connection: asyncpg.Connection, spans: Mapping[int, Span], generation: int
-) -> dict[tuple[int, UUID], Last]:
-    """By span and metric, over all its series: by event time, then place in the log."""
     places = list(spans)
-    latest: dict[tuple[int, UUID], Last] = {}
-    for number, metric_id, *found in await connection.fetch(
-        _LATEST.format(series=_SERIES), *_columns(spans), generation
-    ):
-        key = places[number - 1], metric_id
-        latest[key] = max(latest.get(key, tuple(found)), tuple(found))
-    return latest
+    found = await increments(connection, _LATEST, _columns(spans), _columns(before), generation)
+    for (number, metric_id), value in found.items():
+        totals[places[number - 1]][metric_id] = value
 
 
 def _columns(spans: Mapping[int, Span]) -> tuple[list[UUID], list[datetime], list[datetime]]:

@@ -25,8 +25,8 @@ from services.domain.pricing.lines import ProductLine
 from services.domain.pricing.reconcile import reconcile
 from services.domain.pricing.terms import PlanTerms, plan_at
 from services.domain.pricing.usage import PeriodUsage
-from services.domain.reference.credits import paid_by
-from services.domain.reference.price import Bill, Line, bill_period, lines_of
+from services.domain.reference.credits import bill_credited
+from services.domain.reference.price import Bill, Line
 from tests.domain.plan_parts import METRIC, TOKENS, charge, plan
 from tests.domain.plan_parts import billed as period_of_november
 from tests.domain.pricing_cases import (
@@ -49,25 +49,15 @@ def priced(case: Case) -> PricedInvoice:
 
 
 def billed(case: Case) -> Bill:
-    """By the oracle: once without credits, to know what there is for them to pay."""
-    without = bill_period(case.plan, as_used(case.usage), as_terms(case))
-    free = -sum((amount for name, amount in without.adjustments if name == "Trial"), Fraction(0))
+    """By the oracle."""
     ends = [*case.credits.used_until, (case.billed.held.end, case.usage)]
-    pieces = []
-    start, before = case.billed.held.start, dict[UUID, Fraction]()
-    for end, usage in ends:
-        after: dict[UUID, Fraction] = {}
-        for line in lines_of(case.plan, as_used(usage), as_terms(case)):
-            after[line.product_id] = after.get(line.product_id, Fraction(0)) + line.total
-        products = dict.fromkeys((*after, *before))
-        piece = {p: after.get(p, Fraction(0)) - before.get(p, Fraction(0)) for p in products}
-        pieces.append((start, end, piece))
-        start, before = end, after
-    grants = [(each.grant, Fraction(each.available)) for each in case.credits.grants]
-    paid = paid_by(pieces, grants, case.plan.unit.id, free)
-    order = sorted((grant for grant, _ in grants), key=lambda g: (g.priority, g.expires_at, g.id))
-    shown = [(grant.name, paid[grant.id]) for grant in order if grant.id in paid]
-    return bill_period(case.plan, as_used(case.usage), as_terms(case, shown))
+    return bill_credited(
+        case.plan,
+        [(end, as_used(usage)) for end, usage in ends],
+        case.billed.held.start,
+        as_terms(case),
+        [(each.grant, Fraction(each.available)) for each in case.credits.grants],
+    )
 
 
 @THOROUGH

@@ -11,7 +11,7 @@ import pytest
 
 from services.domain.pricing.usage import PeriodUsage
 from services.projector import pricer
-from services.projector.drafts import DraftBatch, PricedDraft, StaleDraft
+from services.projector.drafts import DraftBatch, DraftCredits, PricedDraft, StaleDraft
 from services.projector.pricer import Pricer, rest_after
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -25,6 +25,10 @@ class Batch:
     drafts: Sequence[StaleDraft] = ()
 
     async def quantities(self) -> Mapping[UUID, PeriodUsage]:
+        """Never asked for."""
+        raise AssertionError
+
+    async def credits(self, quantities: Mapping[UUID, PeriodUsage]) -> DraftCredits:
         """Never asked for."""
         raise AssertionError
 

@@ -4,7 +4,7 @@ rounding; written down as they are meant and not as they are computed fast.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
@@ -46,6 +46,7 @@ class Bill:
     due: Fraction
     adjustments: tuple[tuple[str, Fraction], ...] = ()  # (name, amount) in order
     conversion: Conversion | None = None
+    grants: Mapping[int, UUID] = field(default_factory=dict)  # by place in `adjustments`
 
 
 def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
@@ -68,7 +69,8 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
     for minimum in minimums:
         if minimum.unit == plan.unit and minimum.value > spend:
             adjustments.append((minimum.name, Fraction(minimum.value) - spend))
-    adjustments += [(name, -amount) for name, amount in terms.credits]
+    grants = {len(adjustments) + place: each[2] for place, each in enumerate(terms.credits)}
+    adjustments += [(name, -amount) for name, amount, _ in terms.credits]
     due += sum((amount for _, amount in adjustments), NOTHING)
     conversion = None
     for rate in steps_of(plan.overage_rates, terms.number):
@@ -83,7 +85,7 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
                 adjustments.append((minimum.name, lacking))
                 due += lacking
     total = half_away(due, places)
-    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion)
+    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion, grants)
 
 
 def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
