@@ -20,6 +20,7 @@ from services.domain.number import (
     parse_number,
     text_of,
 )
+from services.domain.schedule import FIRST_DAY
 
 NAME_LENGTH_MAX = 256
 CUSTOM_FIELDS_MAX = 100
@@ -69,6 +70,9 @@ def _whole_hour(value: object) -> datetime:
     instant = _instant(value)
     if (instant.minute, instant.second, instant.microsecond) != (0, 0, 0):
         raise _wrong("must be at a whole hour of UTC: usage is kept by the hour")
+    # The first instant that Python has stands for "before all time" in the database.
+    if instant < FIRST_DAY:
+        raise _wrong(f"must be from {FIRST_DAY:%Y-%m-%d} on")
     return instant
 
 
