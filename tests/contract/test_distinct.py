@@ -104,3 +104,14 @@ def test_an_upgrade_makes_the_months_that_would_have_been_kept(
         assert await months(pool) == kept
 
     loop.run(scenario())
+
+
+def test_a_reference_that_leaves_its_customer_meanwhile_leaves_no_values(
+    loop: Loop, pool: asyncpg.Pool
+) -> None:
+    async def scenario() -> None:
+        async with pool.acquire() as connection:
+            for period, _ in PERIODS.values():
+                assert await count_distinct(connection, [Bucket(7, [], period)]) == {}
+
+    loop.run(scenario())
