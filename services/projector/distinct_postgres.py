@@ -67,7 +67,9 @@ async def count_distinct(
     """By the number of a bucket, how many distinct values it has; absent where there are none."""
     by_query: dict[str, list[Bucket]] = {}
     for bucket in buckets:
-        by_query.setdefault(query_of(bucket), []).append(bucket)
+        # A reference may have left its customer since its usage was seen.
+        if bucket.series:
+            by_query.setdefault(query_of(bucket), []).append(bucket)
     found: dict[int, Decimal] = {}
     for query, own in by_query.items():
         rows = await connection.fetch(query, *_columns(own))

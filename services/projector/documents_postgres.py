@@ -18,6 +18,7 @@ from services.projector.credits_postgres import with_usage
 from services.projector.drafts import StaleDraft, draft_of
 from services.projector.pricing import price_all
 from services.projector.quantities_postgres import read_quantities
+from services.projector.turns_postgres import held_at_work
 from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
 _TERMS = f"SELECT {TERMS_COLUMNS} FROM customer_plan c WHERE c.id = ANY($1)"  # noqa: S608 (constants)
@@ -48,7 +49,8 @@ async def documents_of(
     """By invoice id, its document."""
     quantities = await read_quantities(connection, drafts, generation)
     credits_left = await with_usage(connection, drafts, book, quantities, generation)
-    priced = await beside(partial(price_all, drafts, quantities, credits_left), quantities)
+    async with held_at_work(connection):
+        priced = await beside(partial(price_all, drafts, quantities, credits_left), quantities)
     return {each.invoice_id: each.document for each in priced}
 
 

@@ -86,6 +86,10 @@ class DraftBatch(Protocol):
         the end of the transaction, so that nobody else takes from them."""
         ...
 
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """While this lasts, the batch is ours although we ask nothing of it."""
+        ...
+
     async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
         """Store the priced documents, with the as_of of the usage in them; later drafts whose
         credits changed with them are stale now."""

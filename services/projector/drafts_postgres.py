@@ -6,7 +6,7 @@ The totals are read by statements that start after the marks were taken and the 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -31,7 +31,7 @@ from services.projector.marks_postgres import Mark, take_marks
 from services.projector.openings_postgres import Opening, close_drafts, open_drafts
 from services.projector.plan_grants_postgres import grant_by_plans
 from services.projector.quantities_postgres import read_quantities
-from services.projector.turns_postgres import have_pricing_turn
+from services.projector.turns_postgres import have_pricing_turn, held_at_work
 from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
 # Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
@@ -188,6 +188,10 @@ class _PostgresDraftBatch:
         book = await lock_credits(self._connection, drafts)
         self._moved = book.moved
         return await with_usage(self._connection, drafts, book, quantities, self._generation)
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """See DraftBatch."""
+        return held_at_work(self._connection)
 
     async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
         """See DraftBatch."""

@@ -22,6 +22,7 @@ from services.projector.drafts import StaleDraft
 from services.projector.finals import Due, Finalized
 from services.projector.late_postgres import compare_late
 from services.projector.live_postgres import share_live
+from services.projector.turns_postgres import held_at_work
 from services.runtime.credit_rows import STANDING, stored_credits
 from services.runtime.customer_terms import TermsShelf
 from services.runtime.failpoint import reach
@@ -138,6 +139,7 @@ class PostgresFinals:
         async with (
             self._pool.acquire() as reader,
             reader.transaction(isolation="repeatable_read", readonly=True),
+            held_at_work(connection),
         ):
             rows = await reader.fetch(_POSITIONS)
             documents = await documents_of(reader, drafts, generation, book)

@@ -94,7 +94,8 @@ class Pricer:
         quantities = await batch.quantities()
         credits_left = await batch.credits(quantities)
         work = partial(price_all, batch.drafts, quantities, credits_left)
-        priced = await beside(work, quantities)
+        async with batch.held():
+            priced = await beside(work, quantities)
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:

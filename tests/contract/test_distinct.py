@@ -139,3 +139,14 @@ def test_verify_compares_hours_months_and_numbers(
             assert any(named in each.where for each in tampered.first)
 
     loop.run(scenario())
+
+
+def test_a_reference_that_leaves_its_customer_meanwhile_leaves_no_values(
+    loop: Loop, pool: asyncpg.Pool
+) -> None:
+    async def scenario() -> None:
+        async with pool.acquire() as connection:
+            for period, _ in PERIODS.values():
+                assert await count_distinct(connection, [Bucket(7, [], period)]) == {}
+
+    loop.run(scenario())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -29,6 +29,10 @@ class Batch:
         raise AssertionError
 
     async def credits(self, quantities: Mapping[UUID, PeriodUsage]) -> DraftCredits:
+        """Never asked for."""
+        raise AssertionError
+
+    def held(self) -> AbstractAsyncContextManager[None]:
         """Never asked for."""
         raise AssertionError
 
