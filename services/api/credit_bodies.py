@@ -2,11 +2,9 @@
 not there yet is refused with the reason, never taken and left undone.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     StrictBool,
@@ -29,7 +27,6 @@ from services.api.fields import (
 )
 from services.api.plan_bodies import CHARGES_MAX, DESCRIPTION_LENGTH_MAX
 from services.domain.money import USD_CENTS_ID
-from services.domain.schedule import FIRST_DAY
 
 UNIQUENESS_KEY_LENGTH_MAX = 128  # Metronome's
 # Of a filter. Lists are read page by page, and a page has 100 items.
@@ -51,13 +48,6 @@ _NoPurchaseInvoice = Annotated[
     WithJsonSchema({"description": "there are no invoices for purchases: refused unless absent"}),
 ]
 _Ids = Annotated[list[Identity], Field(max_length=FILTER_IDS_MAX)]
-
-
-def _since_1970(effective_at: datetime) -> datetime:
-    """PostgreSQL's driver takes the first of all hours for minus infinity."""
-    if effective_at < FIRST_DAY:
-        reject([("", f"must be {FIRST_DAY:%Y-%m-%d} or later: no plan begins before")])
-    return effective_at
 
 
 class GrantedAmount(Body):
@@ -82,7 +72,7 @@ class CreateGrant(Body):
     grant_amount: GrantedAmount
     paid_amount: Annotated[PaidAmount, Field(description="kept for you; nothing is invoiced")]
     priority: Annotated[ExactNumber, Field(description="the lower one is used up first")]
-    effective_at: Annotated[WholeHour, AfterValidator(_since_1970)] | None = None
+    effective_at: WholeHour | None = None
     expires_at: WholeHour
     product_ids: Annotated[
         list[Identity] | None,
