@@ -13,13 +13,14 @@ from tests.bench.site import Site, site_on
 from tests.bench.stack import STAGES, Stack
 
 _CONNECTIONS = 16
+_WARM_S = 3.0  # all that is posted is folded again by verify
 _REBALANCED_SHARE = 0.3  # of what a burst drains: starting workers takes CPU too
 
 
 async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
     """A burst with so many workers a stage; before it they come under load, after it they go."""
     async with site_on(stack, 1_000) as site:
-        before = await warm_up(site, scale.warm_up_s)
+        before = await warm_up(site, _WARM_S)
         rate = before.per_s * _REBALANCED_SHARE
 
         async def come() -> int:
@@ -37,10 +38,12 @@ async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
             return 0
 
         coming = asyncio.ensure_future(come())
-        joined = await _under_load(site, scale, rate, coming)
+        # Processes take seconds to start, the more the longer: the load shall last as long.
+        seconds = scale.scaling_s * min(workers, 2)
+        joined = await _under_load(site, seconds, rate, coming)
         burst = await site.drained(Order(site.shape(), _CONNECTIONS, seconds=scale.scaling_s / 2))
         site.more_gateways.clear()
-        left = await _under_load(site, scale, rate, asyncio.ensure_future(go()))
+        left = await _under_load(site, scale.scaling_s, rate, asyncio.ensure_future(go()))
     return {
         "workers": workers,
         "burst": burst.summary(),
@@ -50,10 +53,10 @@ async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
 
 
 async def _under_load(
-    site: Site, scale: Scale, rate: float, change: "asyncio.Future[int]"
+    site: Site, seconds: float, rate: float, change: "asyncio.Future[int]"
 ) -> dict[str, float]:
     """Post while workers come or go; every event must be counted once nevertheless."""
-    order = Order(site.shape(), 64, per_s=rate / 100, seconds=scale.scaling_s)
+    order = Order(site.shape(), 64, per_s=rate / 100, seconds=seconds)
     before = await site.drafts.taken()
     posted = await site.posted(order)
     await change
