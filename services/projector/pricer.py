@@ -30,9 +30,10 @@ REST_S_MAX = 0.25
 IDLE_WAIT_S = 0.1
 # Of several pricers one is at work: the customers of their flushes are the same, so each would take
 # fewer marks a pass and wait for drafts that another has. The others look this often whether it is
-# their turn, and after so long they do without: whoever has it may stand still.
-TURN_LOOK_S = 0.25
-TURN_WAIT_S_MAX = 1.0
+# their turn (more often, and they take it whenever the one rests), and after so long they do
+# without: whoever has it may stand still.
+TURN_LOOK_S = 1.0
+TURN_WAIT_S_MAX = 3.0
 # New months and plans that start in the future are looked for this often.
 OPEN_PERIODS_EVERY_S = 60.0
 

@@ -4,7 +4,7 @@ meanwhile; whoever prices beside somebody does so on purpose.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -47,11 +47,21 @@ async def waiting(pool: asyncpg.Pool) -> asyncpg.Record:
     return found
 
 
+async def warm(pool: asyncpg.Pool, connections: int) -> None:
+    """A session that looks a table's name up for the first time has a snapshot for that."""
+    async with AsyncExitStack() as held:
+        for _ in range(connections):
+            connection = await held.enter_async_context(pool.acquire())
+            async with connection.transaction():
+                await wait_for_flush_turn(connection)
+
+
 def test_a_flush_waits_for_its_turn_with_no_snapshot_and_is_applied_then(
     loop: Loop, pool: asyncpg.Pool
 ) -> None:
     async def scenario() -> None:
         subject = await in_postgres(pool)
+        await warm(pool, 4)  # all of them
         async with turn(pool):
             flushing = asyncio.create_task(subject.apply(subject.flush(usage("a"))))
             assert tuple(await waiting(pool)) == (None, None)
