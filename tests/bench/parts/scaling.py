@@ -3,7 +3,7 @@ change hands under load without a gap. On one machine there are no more cores fo
 of an event is what is looked at.
 
 At a fixed rate above all. A burst tells less: its cost depends on how far the stages fall behind
-the gateway, because a backlog makes large ranges, and more workers have a larger share of the cores.
+the gateway, because a backlog makes large ranges, and with more workers they fall behind less.
 """
 
 import asyncio
