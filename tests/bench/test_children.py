@@ -124,11 +124,14 @@ def test_children_end_with_the_bench(tmp_path: Path, signals: list[signal.Signal
         said = tmp_path / "pid"
         words = [sys.executable, "-c", _PARENT, _STAYS.format(deaf=True), str(said)]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as bench:
-            pid = await pid_in(said)
-            for number in signals:
-                bench.send_signal(number)
-                await asyncio.sleep(0.1)
-            assert await asyncio.to_thread(bench.wait, WAIT_S) != 0
+            try:
+                pid = await pid_in(said)
+                for number in signals:
+                    bench.send_signal(number)
+                    await asyncio.sleep(0.1)
+                assert await asyncio.to_thread(bench.wait, WAIT_S) != 0
+            finally:
+                bench.kill()
         assert await gone(pid)
 
     asyncio.run(run())
