@@ -2,8 +2,8 @@
 change hands under load without a gap. On one machine there are no more cores for them, so the cost
 of an event is what is looked at.
 
-At a fixed rate above all. A burst tells less: its cost depends on how far the stages fall behind the
-gateway, because a backlog makes large ranges, and more workers have a larger share of the cores.
+At a fixed rate above all. A burst tells less: its cost depends on how far the stages fall behind
+the gateway, because a backlog makes large ranges, and more workers have more of the cores.
 """
 
 import asyncio
