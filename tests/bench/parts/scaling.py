@@ -3,7 +3,7 @@ change hands under load without a gap. On one machine there are no more cores fo
 of an event is what is looked at.
 
 At a fixed rate above all. A burst tells less: its cost depends on how far the stages fall behind
-the gateway, because a backlog makes large ranges, and with more workers they fall behind less.
+the gateway, because a backlog makes large ranges, and more workers have more of the cores.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from tests.bench.site import Site, site_on
 from tests.bench.stack import STAGES, Stack
 
 _CONNECTIONS = 16
-_WARM_S = 3.0  # all that is posted is folded again by verify
 _REBALANCED_SHARE = 0.3  # of what a burst drains: starting workers takes CPU too
 
 
@@ -26,7 +25,7 @@ async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
     """A steady load and a burst with so many workers a stage; before they come under load, and
     after they go."""
     async with site_on(stack, 1_000) as site:
-        before = await warm_up(site, _WARM_S)
+        before = await warm_up(site, scale.warm_up_s)
         rate = before.per_s * _REBALANCED_SHARE
 
         async def come() -> int:
@@ -44,13 +43,11 @@ async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
             return 0
 
         coming = asyncio.ensure_future(come())
-        # Processes take seconds to start, the more the longer: the load shall last as long.
-        seconds = scale.scaling_s * min(workers, 2)
-        joined = await _under_load(site, seconds, rate, coming)
+        joined = await _under_load(site, scale, rate, coming)
         steady = await measure_latency(site, replace(scale, latency_s=scale.scaling_s))
         burst = await site.drained(Order(site.shape(), _CONNECTIONS, seconds=scale.scaling_s / 2))
         site.more_gateways.clear()
-        left = await _under_load(site, scale.scaling_s, rate, asyncio.ensure_future(go()))
+        left = await _under_load(site, scale, rate, asyncio.ensure_future(go()))
     return {
         "workers": workers,
         "steady": steady,
@@ -61,14 +58,15 @@ async def measure(stack: Stack, scale: Scale, workers: int) -> dict[str, Any]:
 
 
 async def _under_load(
-    site: Site, seconds: float, rate: float, change: "asyncio.Future[int]"
+    site: Site, scale: Scale, rate: float, change: "asyncio.Future[int]"
 ) -> dict[str, float]:
     """Post while workers come or go; every event must be counted once nevertheless."""
-    order = Order(site.shape(), 64, per_s=rate / 100, seconds=seconds)
+    order = Order(site.shape(), 64, per_s=rate / 100, seconds=scale.scaling_s)
     before = await site.drafts.taken()
     posted = await site.posted(order)
     await change
-    settled_s = await site.settled(before, [posted])
+    settled_s = await site.drafts.settled(before + posted.events, 600.0)
+    await site.count(posted)
     return {
         "events": posted.events,
         "last_answer_to_last_draft_s": settled_s - posted.last_answer_s,
