@@ -135,7 +135,7 @@ async def _on_one_stack(
                 return
     if "naive" in results.parts and "naive" in tried:
         results.tables["naive"] = "the naive service", naive.as_table(results.parts["naive"])
-    if "warm_start" in wanted:
+    if "warm_start" in wanted and not scale.quick:
         with results.timing("warm_start"):
             results.parts["warm_start"] |= await warm_start.measure_full(stack)
 
