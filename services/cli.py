@@ -31,6 +31,7 @@ COMMANDS = {
         "services.ops.verify", "whether every event is accounted for; --deep: exactly"
     ),
     "rejected": Command("services.ops.rejected", "events that were not counted, and why"),
+    "late": Command("services.ops.late", "final invoices for which usage came too late"),
     "conflicts": Command("services.ops.conflicts", "events that reuse an id with other content"),
     "token": Command("services.ops.token", "create API tokens"),
     "init": Command("services.ops.init", "create the topics and migrate the database"),

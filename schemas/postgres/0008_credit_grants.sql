@@ -10,8 +10,9 @@ create table credit_grant (
     paid_amount       numeric not null check (paid_amount >= 0),
     paid_credit_type_id uuid not null references credit_type (id),
     priority          numeric not null,
-    effective_at      timestamptz not null,     -- inclusive
-    expires_at        timestamptz not null,     -- exclusive
+    -- Whole hours, as usage is kept by hours.
+    effective_at      timestamptz not null check (extract(epoch from effective_at) % 3600 = 0),
+    expires_at        timestamptz not null check (extract(epoch from expires_at) % 3600 = 0),
     product_ids       uuid[] not null default '{}',  -- in order of application; empty: every product
     reason            text,
     credit_grant_type text,
@@ -24,3 +25,9 @@ create table credit_grant (
     check (effective_at < expires_at)
 );
 create index credit_grant_customer on credit_grant (customer_id);
+create index credit_grant_order on credit_grant (created_at, id);  -- keyset paging
+
+-- What a finalized invoice had available: the grants with what was left of each (`credit_rows`).
+-- Usage that comes too late is compared at the same credits, whatever became of them since. Null:
+-- the customer had none.
+alter table invoice add column credits jsonb;

@@ -2,7 +2,6 @@
 makes or alters, in its own transaction."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -31,14 +30,15 @@ from services.api.customer_terms import (
     stored_terms,
 )
 from services.api.errors import conflict, fault, refused
-from services.api.fields import Body, ExactNumber, Identity, Midnight, NotYet, reject
+from services.api.fields import Body, Identity, Midnight, NotNegative, NotYet, reject
 from services.api.paging import PAGE_MAX, Limit, NextPage, after, decode_cursor, split_page
 from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
 from services.api.replies import Data, Empty, Id, Page, data, exact, page
 from services.api.request import ExactRoute
-from services.api.stale import mark_spans
+from services.api.stale import mark_credited, mark_spans
 from services.domain.plan import Plan
+from services.domain.schedule import FIRST_DAY, LAST_DAY
 from services.runtime.json import raw_json
 from services.runtime.plan_rows import PlanShelf, read_units
 
@@ -50,19 +50,22 @@ _TERMS = ("price_adjustments", "trial_spec", "overage_rate_adjustments")
 router = APIRouter(tags=["Plans"], route_class=ExactRoute)
 
 
-def _not_negative(number: Decimal) -> Decimal:
-    if number < 0:
-        reject([("", "must be 0 or more")])
-    return number
+def _plan_day(day: datetime) -> datetime:
+    if not FIRST_DAY <= day <= LAST_DAY:
+        reject([("", f"must be from {FIRST_DAY:%Y-%m-%d} to {LAST_DAY:%Y-%m-%d}")])
+    return day
+
+
+PlanDay = Annotated[Midnight, AfterValidator(_plan_day)]
 
 
 class AddPlan(Body):
     """POST /v1/customers/{customer_id}/plans/add"""
 
     plan_id: Identity
-    starting_on: Midnight
-    ending_before: Midnight | None = None
-    net_payment_terms_days: Annotated[ExactNumber, AfterValidator(_not_negative)] | None = None
+    starting_on: PlanDay
+    ending_before: PlanDay | None = None
+    net_payment_terms_days: NotNegative | None = None
     price_adjustments: PriceAdjustments | None = None
     trial_spec: TrialSpecBody | None = None
     overage_rate_adjustments: OverageRateAdjustments | None = None
@@ -72,7 +75,7 @@ class EndPlan(Body):
     """POST /v1/customers/{customer_id}/plans/{customer_plan_id}/end"""
 
     ending_before: Annotated[
-        Midnight | None, Field(description="exclusive; absent: the plan has no end again")
+        PlanDay | None, Field(description="exclusive; absent: the plan has no end again")
     ] = None
     void_invoices: Annotated[
         bool | None,
@@ -186,6 +189,8 @@ async def end_plan(
         # Months that the plan no longer touches have drafts to take away.
         spans = [span, (before["starting_on"], before["ending_before"])]
         await mark_spans(connection, customer_id, spans, parts.now())
+        # Credits that its drafts and void invoices took are for the customer's other plans.
+        await mark_credited(connection, customer_id, parts.now())
         change.detail.update(before=before["ending_before"], after=end, voided=voided)
     return exact({})
 

@@ -11,10 +11,16 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from services.domain.number import FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX, parse_number
+from services.domain.number import (
+    FRACTION_DIGITS_MAX,
+    INTEGER_DIGITS_MAX,
+    parse_number,
+    text_of,
+)
+from services.domain.schedule import FIRST_DAY
 
 NAME_LENGTH_MAX = 256
 CUSTOM_FIELDS_MAX = 100
@@ -60,6 +66,16 @@ def _midnight(value: object) -> datetime:
     return instant
 
 
+def _whole_hour(value: object) -> datetime:
+    instant = _instant(value)
+    if (instant.minute, instant.second, instant.microsecond) != (0, 0, 0):
+        raise _wrong("must be at a whole hour of UTC: usage is kept by the hour")
+    # The first instant that Python has stands for "before all time" in the database.
+    if instant < FIRST_DAY:
+        raise _wrong(f"must be from {FIRST_DAY:%Y-%m-%d} on")
+    return instant
+
+
 def _number(value: object) -> Decimal:
     number = parse_number(value)
     if number is None:
@@ -67,6 +83,18 @@ def _number(value: object) -> Decimal:
             "must be a number of at most "
             f"{INTEGER_DIGITS_MAX} digits before and {FRACTION_DIGITS_MAX} after the point"
         )
+    return number
+
+
+def _positive(number: Decimal) -> Decimal:
+    if number <= 0:
+        raise _wrong(f"must be greater than 0, not {text_of(number)}")
+    return number
+
+
+def _not_negative(number: Decimal) -> Decimal:
+    if number < 0:
+        raise _wrong(f"must be 0 or more, not {text_of(number)}")
     return number
 
 
@@ -109,11 +137,18 @@ Midnight = Annotated[
     BeforeValidator(_midnight),
     WithJsonSchema({**_TIME_SCHEMA, "description": "RFC 3339, at 00:00 UTC"}),
 ]
+WholeHour = Annotated[
+    datetime,
+    BeforeValidator(_whole_hour),
+    WithJsonSchema({**_TIME_SCHEMA, "description": "RFC 3339, at a whole hour of UTC"}),
+]
 ExactNumber = Annotated[
     Decimal,
     BeforeValidator(_number),
     WithJsonSchema({"type": "number", "description": "every digit is kept; text is taken too"}),
 ]
+Positive = Annotated[ExactNumber, AfterValidator(_positive)]
+NotNegative = Annotated[ExactNumber, AfterValidator(_not_negative)]
 Identity = Annotated[
     UUID, BeforeValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})
 ]

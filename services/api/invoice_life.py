@@ -19,7 +19,7 @@ from services.api.fields import Body, Identity
 from services.api.late_usage import LateUsage, late_usage_of
 from services.api.replies import Data, Id, data
 from services.api.request import ExactRoute
-from services.api.stale import mark_spans, wait_for_comparison, wait_for_refresh
+from services.api.stale import mark_credited, mark_spans, wait_for_comparison, wait_for_refresh
 from services.domain.invoice_life import (
     InvoiceState,
     InvoiceStatus,
@@ -79,6 +79,8 @@ async def void_invoice(body: VoidInvoice, parts: Parts, actor: Actor) -> Respons
         await change.connection.execute(
             "UPDATE invoice SET status = $2 WHERE id = $1", body.id, after
         )
+        # The credits that it gives back are for every draft of its customer.
+        await mark_credited(change.connection, row["customer_id"], parts.now())
         change.detail.update(customer_id=row["customer_id"], before=invoice.status, after=after)
     return data(Id(id=body.id))
 
@@ -110,6 +112,8 @@ async def regenerate_invoice(body: RegenerateInvoice, parts: Parts, actor: Actor
         await connection.execute(_REGENERATE, invoice.id, new_id, ends_at)
         span = (invoice.period.start, ends_at)
         await mark_spans(connection, row["customer_id"], [span], parts.now())
+        # The credits that it takes again are missing in others.
+        await mark_credited(connection, row["customer_id"], parts.now())
         change.detail.update(customer_id=row["customer_id"], regenerated_from=invoice.id)
     return data(Id(id=new_id))
 

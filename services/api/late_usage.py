@@ -33,6 +33,7 @@ class LateCharge(TypedDict):
     charge_name: str
     group_key: NotRequired[str]
     group_value: NotRequired[str | None]
+    presentation_group_values: NotRequired[dict[str, str | None]]
     quantity: Moved
     subtotal: Moved
 
@@ -53,8 +54,7 @@ class LateUsage(TypedDict):
 class _Place(NamedTuple):
     product_id: UUID
     charge_id: UUID
-    group_key: str | None
-    group_value: str | None
+    group: tuple[tuple[str, str | None], ...]  # properties of the group key with their values
 
 
 class _Charge(NamedTuple):
@@ -93,9 +93,10 @@ def _late_charges(finalized: Mapping[str, Any], current: Mapping[str, Any]) -> l
 def _charges(document: Mapping[str, Any]) -> dict[_Place, _Charge]:
     charges: dict[_Place, _Charge] = {}
     for line in document["line_items"]:
-        for part in line["sub_line_items"]:
-            group = line.get("group_key"), line.get("group_value")
-            place = _Place(line["product_id"], part["charge_id"], *group)
+        # The line that makes a currency of a pricing unit has no charges.
+        for part in line.get("sub_line_items", ()):
+            group = tuple(line.get("presentation_group_values", {}).items())
+            place = _Place(line["product_id"], part["charge_id"], group)
             held = charges.get(place)
             quantity, subtotal = Decimal(part["quantity"]), Decimal(part["subtotal"])
             charges[place] = _Charge(
@@ -118,8 +119,10 @@ def _late_charge(place: _Place, before: _Charge | None, after: _Charge | None) -
         quantity=_moved(before.quantity if before else ZERO, after.quantity if after else ZERO),
         subtotal=_moved(before.subtotal if before else ZERO, after.subtotal if after else ZERO),
     )
-    if place.group_key is not None:
-        charge["group_key"], charge["group_value"] = place.group_key, place.group_value
+    if len(place.group) == 1:
+        [(charge["group_key"], charge["group_value"])] = place.group
+    if place.group:
+        charge["presentation_group_values"] = dict(place.group)
     return charge
 
 

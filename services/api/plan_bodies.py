@@ -13,11 +13,12 @@ from services.api.fields import (
     ExactNumber,
     Identity,
     Name,
+    NotNegative,
+    Positive,
     any_case,
     reject,
 )
 from services.domain.money import USD_CENTS_ID
-from services.domain.number import text_of
 from services.domain.plan import ONE, ChargeType, RoundingBehavior, Tiering, tier_faults
 from services.domain.schedule import BillingCycle, BillingFrequency
 
@@ -33,21 +34,10 @@ PERIODS_MAX = 5_200
 TIER_RESET_MAX = 120
 
 
-def _not_negative(number: ExactNumber) -> ExactNumber:
-    if number < 0:
-        reject([("", f"must be 0 or more, not {text_of(number)}")])
-    return number
-
-
-def _positive(number: ExactNumber) -> ExactNumber:
-    if number <= 0:
-        reject([("", f"must be greater than 0, not {text_of(number)}")])
-    return number
-
-
 def _whole(value: object) -> object:
     """A count of billing periods: true is none, nor is 1.5; 1.0 is, as some clients write it."""
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    # Within bounds first: ten bytes of text stand for a whole number that takes hours to write out.
+    if isinstance(value, Decimal) and 0 <= value <= PERIODS_MAX and value % 1 == 0:
         value = int(value)
     if type(value) is not int or not 0 <= value <= PERIODS_MAX:
         reject([("", f"must be a whole number from 0 to {PERIODS_MAX}")])
@@ -60,8 +50,8 @@ Periods = Annotated[int, BeforeValidator(_whole)]
 class PriceBody(Body):
     """A price that holds for the quantity beyond `tier`, up to the next tier inclusive."""
 
-    tier: Annotated[ExactNumber, AfterValidator(_not_negative)]
-    value: Annotated[ExactNumber, AfterValidator(_not_negative)]
+    tier: NotNegative
+    value: NotNegative
 
 
 def _sound_tiers(prices: list[PriceBody]) -> list[PriceBody]:
@@ -85,7 +75,7 @@ def _no_seats(value: object) -> object:
 class UnitConversionBody(Body):
     """The metric's value is divided by the factor, then rounded as told."""
 
-    division_factor: Annotated[ExactNumber, AfterValidator(_positive)]
+    division_factor: Positive
     rounding_behavior: Annotated[RoundingBehavior, any_case(RoundingBehavior)] | None = None
 
 

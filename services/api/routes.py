@@ -4,6 +4,9 @@ from fastapi import APIRouter
 
 from services.api import (
     conservation,
+    credit_grants,
+    credit_ledgers,
+    credit_list,
     credit_types,
     customer_plans,
     customers,
@@ -30,5 +33,8 @@ def routers() -> list[APIRouter]:
         invoices.router,
         invoice_life.router,
         credit_types.router,
+        credit_grants.router,
+        credit_list.router,
+        credit_ledgers.router,
         conservation.router,
     ]

@@ -42,18 +42,40 @@ async def mark_spans(
     )
 
 
+async def mark_credits(
+    connection: asyncpg.Connection,
+    customer_id: UUID,
+    spans: Iterable[tuple[datetime, datetime]],
+    now: datetime,
+) -> None:
+    """The drafts that grants of [effective_at, expires_at) may pay for, after one was made, edited
+    (both its spans) or voided. The period that `now` is in may reach to a grant that begins later.
+    """
+    sooner = [(min(effective_at, now), expires_at) for effective_at, expires_at in spans]
+    await mark_spans(connection, customer_id, sooner, now)
+
+
+async def mark_credited(connection: asyncpg.Connection, customer_id: UUID, now: datetime) -> None:
+    """Every draft of a customer that has grants, after an invoice gave credits back or takes some
+    again; of one that has none, no draft is stale."""
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM credit_grant WHERE customer_id = $1)", customer_id
+    ):
+        await mark_customer(connection, customer_id, now)
+
+
 # The projector marks references as they were posted, many a row, the API marks customers. The rows
 # have no index for this, which would cost every flush more than it costs a read to look at them.
 # Pricing may put a mark back, under an id no higher than it had, until its turn comes.
 _OF_CUSTOMER = """
-    FROM stale_draft WHERE (customer_id = $1
-    OR posted && ARRAY(SELECT r.reference FROM customer_reference r WHERE r.customer_id = $1))
+    FROM stale_draft WHERE (customer_id = ANY($1::uuid[]) OR posted && ARRAY(
+        SELECT r.reference FROM customer_reference r WHERE r.customer_id = ANY($1::uuid[])))
 """
 _NEWEST = f"SELECT max(id) {_OF_CUSTOMER}"
 _WAITING = f"SELECT EXISTS (SELECT {_OF_CUSTOMER} AND id <= $2)"
 
 
-async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
+async def wait_for_refresh(context: Context, *customer_ids: UUID) -> None:
     """Read your writes: a client that has just put a customer on a plan finds the draft, and
     usage that shows in a usage query is in the invoice. Waits until the marks present at the time
     of the request are gone: pricing takes each away in the transaction that writes its invoice.
@@ -61,22 +83,24 @@ async def wait_for_refresh(context: Context, customer_id: UUID) -> None:
     Bounded: when pricing is behind, the reply shows the invoices as they are; their `as_of` says
     up to when usage is in them.
     """
-    newest = await context.value(_NEWEST, customer_id)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + REFRESH_WAIT_S
-    while newest is not None and loop.time() < until:
-        await asyncio.sleep(REFRESH_POLL_S)
-        if not await context.value(_WAITING, customer_id, newest):
-            break
+    if not customer_ids:
+        return  # who asks about all takes what there is
+    newest = await context.value(_NEWEST, customer_ids)
+    if newest is not None:
+        await _wait_while(context, _WAITING, customer_ids, newest)
 
 
 async def wait_for_comparison(context: Context, invoice_id: UUID) -> None:
     """Until the usage that was counted for a finalized invoice is compared with it; bounded too."""
+    await _wait_while(
+        context, "SELECT EXISTS (SELECT FROM late_mark WHERE invoice_id = $1)", invoice_id
+    )
+
+
+async def _wait_while(context: Context, query: str, *values: object) -> None:
+    """Until the query answers false, or a read has waited long enough: by the clock, however
+    slowly PostgreSQL answers."""
     loop = asyncio.get_running_loop()
     until = loop.time() + REFRESH_WAIT_S
-    while loop.time() < until:
-        if not await context.value(
-            "SELECT EXISTS (SELECT FROM late_mark WHERE invoice_id = $1)", invoice_id
-        ):
-            break
+    while await context.value(query, *values) and loop.time() < until:
         await asyncio.sleep(REFRESH_POLL_S)

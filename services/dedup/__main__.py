@@ -51,6 +51,7 @@ async def dedup(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RAW,
         records_max=RECORDS_MAX,
         step=step,
+        partitions=settings.partitions,
         pace_s=PACE_S,
         ready=partial(notify_ready, settings),
     )

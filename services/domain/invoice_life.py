@@ -11,11 +11,9 @@ and positions are handed in (METRONOME 4.5, DESIGN section 8).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from services.domain.number import ZERO, subtract
 from services.domain.period import Period
 
 GRACE = timedelta(hours=24)  # Metronome's default
@@ -122,24 +120,6 @@ def finality(
         if positions.get(partition, 0) < offset
     )
     return Finality(due_at, now < due_at, tuple(sorted(behind)))
-
-
-def is_late(partition: int, offset: int, counted_to: Mapping[int, int]) -> bool:
-    """Whether usage of a finalized invoice's period came too late for it. `counted_to`: the
-    positions at which it was finalized."""
-    return offset >= counted_to.get(partition, 0)
-
-
-def late_usage(
-    final: Mapping[UUID, Decimal], current: Mapping[UUID, Decimal]
-) -> dict[UUID, Decimal]:
-    """By metric, what a period comes to now beyond what its final invoice counted; below zero
-    where corrections took from it, absent where nothing came."""
-    late = {
-        metric_id: subtract(current.get(metric_id, ZERO), final.get(metric_id, ZERO))
-        for metric_id in {**final, **current}
-    }
-    return {metric_id: quantity for metric_id, quantity in late.items() if quantity != 0}
 
 
 @dataclass(frozen=True, slots=True)

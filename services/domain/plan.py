@@ -14,6 +14,9 @@ from services.domain.money import CreditType
 from services.domain.schedule import BillingCycle, BillingFrequency
 
 ONE = Decimal(1)
+# Lines of one group key and product on an invoice; the groups beyond share one more. Ten times what
+# Metronome asks to talk about, 8 MB of JSON, and far from the 256 MB that PostgreSQL holds.
+GROUP_LINES_MAX = 10_000
 
 
 class ChargeType(StrEnum):

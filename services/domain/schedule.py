@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from services.domain.period import Period, month_start, oldest_draft_month
+from services.domain.period import Period, month_start
 
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
+# Plans begin and end between these. What is worked out from such a day is a date too: the end of
+# its period, of a trial, of ten years of tiers, of credits that hold for 5,200 years.
+FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_DAY = datetime(2999, 12, 31, tzinfo=UTC)
 
 
 class BillingFrequency(StrEnum):
@@ -148,13 +152,6 @@ class Schedule:
         passed = (instant.year - anchor.year) * 12 + instant.month - anchor.month
         number = passed // months
         return number if self._boundary(number) <= instant else number - 1
-
-
-def invoiced_periods(schedule: Schedule, now: datetime) -> list[BilledPeriod]:
-    """The periods of a plan that have an invoice at `now`, the earliest first: those that have
-    begun, and did not end before the months that are billed back (`period`)."""
-    oldest = oldest_draft_month(now)
-    return list(schedule.periods(max(schedule.begins, oldest), now + timedelta(microseconds=1)))
 
 
 def add_months(instant: datetime, months: int) -> datetime:

@@ -1,6 +1,6 @@
 """Listing rows of the live generation for an operator, newest first, page by page.
 
-What `tollgate rejected` and `tollgate conflicts` share: arguments, cursors, how bytes and text are
+What `tollgate rejected`, `conflicts` and `late` share: arguments, cursors, how bytes and text are
 shown. Only reads.
 """
 

@@ -9,11 +9,11 @@ import asyncpg
 
 from services.ops.verify_catalog import read_billing
 from services.ops.verify_differences import Difference, Differences
+from services.ops.verify_distinct import compare_distinct
 from services.ops.verify_drafts import compare_drafts
 from services.ops.verify_fold import Catalogs, Folded, fold_partition
 from services.ops.verify_usage import (
     compare_conflicts,
-    compare_distinct,
     compare_fates,
     compare_refusals,
     compare_totals,

@@ -45,6 +45,7 @@ def document_of(span: Span, bill: Bill, periods: tuple[Days, ...], place: int) -
         )
     adjustments = [
         {"name": name, "total": amount, "credit_type": _unit(_unit_of(number, bill, span.plan))}
+        | ({"credit_grant_id": str(bill.grants[number])} if number in bill.grants else {})
         for number, (name, amount) in enumerate(bill.adjustments)
     ]
     return {
@@ -93,6 +94,9 @@ def _line(span: Span, holding: list[Charge], line: Line, days: Days) -> dict[str
         if len(charge.tiers) == 1:
             item["unit_price"] = amount.tiers[0].price
     key, values = line.group
+    if line.others:
+        item["name"] = f"{parts[0][0].product_name} ({line.others:,} more groups)"
+        key = ()
     if key:
         item["presentation_group_values"] = dict(zip(key, values, strict=True))
     if len(key) == 1:

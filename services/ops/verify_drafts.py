@@ -1,10 +1,12 @@
 """Compares every draft in PostgreSQL with the bill that the oracle makes of the folded usage, field
 by field, and finds drafts that are not there. A finalized invoice is what it was when it became so,
-and that bill is what it says, or what its late usage says.
+and that bill, with the credits that it had available then, is what it says, or what its late usage
+says.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -12,6 +14,7 @@ from services.domain.period import oldest_draft_month
 from services.domain.reference.bill import Days, Held, bill_span, days_used, held_by, periods_of
 from services.domain.reference.usage import Usage
 from services.ops.verify_catalog import Billing
+from services.ops.verify_credits import Credited, read_credited
 from services.ops.verify_differences import Differences
 from services.ops.verify_document import differing, document_of, invoiced_in
 from services.runtime.json import decode_json
@@ -20,7 +23,7 @@ DRAFTS_AT_ONCE = 1_000
 
 _INVOICES = """
 SELECT i.id, i.status, i.customer_id, i.customer_plan_id, i.starts_at, i.ends_at, i.credit_type_id,
-    coalesce(l.document, i.document)::text AS document,
+    i.credits, coalesce(l.document, i.document)::text AS document,
     i.status = 'FINALIZED' AND i.digest IS DISTINCT FROM document_digest(i.document) AS altered,
     EXISTS (SELECT FROM late_mark m WHERE m.invoice_id = i.id) AS uncompared
 FROM invoice i LEFT JOIN late_usage l ON l.invoice_id = i.id WHERE i.status <> 'VOID'
@@ -40,6 +43,14 @@ class Compared:
     pending: int = 0  # being priced just now, left out
 
 
+class Known(NamedTuple):
+    """What invoices are made of."""
+
+    held: Held
+    billing: Billing
+    credited: Credited
+
+
 async def compare_drafts(
     connection: asyncpg.Connection,
     usage: Usage,
@@ -50,6 +61,8 @@ async def compare_drafts(
     """Every invoice of the connection's snapshot; `now`: periods that begin later have none."""
     compared = Compared()
     held = held_by(usage)
+    credited = await read_credited(connection)
+    credited.find_overspent(differences)
     async for row in connection.cursor(_INVOICES, prefetch=DRAFTS_AT_ONCE):
         if row["altered"]:
             differences.add(f"{_where(row)}: document", "as it was finalized", "another one")
@@ -60,7 +73,7 @@ async def compare_drafts(
             compared.drafts += 1
         else:
             compared.finalized += 1
-        _compare_invoice(row, held, billing, now, differences)
+        _compare_invoice(row, Known(held, billing, credited), now, differences)
     await _find_missing(connection, usage, billing, now, differences)
     return compared
 
@@ -71,11 +84,11 @@ def _where(row: asyncpg.Record) -> str:
 
 
 def _compare_invoice(
-    row: asyncpg.Record, held: Held, billing: Billing, now: datetime, differences: Differences
+    row: asyncpg.Record, known: Known, now: datetime, differences: Differences
 ) -> None:
     where = _where(row)
     start, end = row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC)
-    span = billing.spans.get(row["customer_plan_id"])
+    span = known.billing.spans.get(row["customer_plan_id"])
     if span is None and row["status"] == "FINALIZED":
         return  # nothing is looked for any more once its customer is archived
     periods = () if span is None else periods_of(span, max(now, start))
@@ -87,7 +100,8 @@ def _compare_invoice(
     if days.end != end:
         differences.add(f"{where}: period", _shown(days.start, days.end), _shown(start, end))
         return
-    bill = bill_span(span, periods, place, held, billing.metrics)
+    grants = known.credited.left_for(row, span.plan.unit.id)
+    bill = bill_span(span, periods, place, known.held, known.billing.metrics, grants=grants)
     expected = document_of(span, bill, periods, place)
     expected["credit_type_id"] = str(invoiced_in(span.plan, bill).id)
     found = {**decode_json(row["document"]), "credit_type_id": str(row["credit_type_id"])}

@@ -26,10 +26,6 @@ SELECT s.reference, s.metric_id, s.group_values, u.starts_at, u.count, u.total, 
     u.latest_at, u.latest_partition, u.latest_offset, u.latest
 FROM {table} u JOIN usage_series s ON s.id = u.series_id WHERE s.generation = $1
 """
-_DISTINCT = """
-SELECT s.reference, s.metric_id, s.group_values, u.starts_at, u.value
-FROM usage_distinct u JOIN usage_series s ON s.id = u.series_id WHERE s.generation = $1
-"""
 _REFUSALS = """
 SELECT partition, metric_id, reason, count(*) FROM rejected_event WHERE generation = $1
 GROUP BY 1, 2, 3
@@ -133,8 +129,8 @@ async def compare_totals(
 ) -> None:
     """usage_hour or usage_month, row by row; needs a transaction."""
     missing = set(expected)
-    async for row in _rows(connection, _TOTALS.format(table=table), generation):
-        at = _row_at(row)
+    async for row in rows_of(connection, _TOTALS.format(table=table), generation):
+        at = at_of(row)
         missing.discard(at)
         amount, found = expected.get(at), _found(row)
         if amount is None:
@@ -148,32 +144,16 @@ async def compare_totals(
         differences.add(f"{table}, {at}", _shown(wanted), None)
 
 
-async def compare_distinct(
-    connection: asyncpg.Connection,
-    generation: int,
-    expected: Mapping[At, Amount],
-    differences: Differences,
-) -> None:
-    """usage_distinct, value by value; needs a transaction."""
-    missing = {(at, value) for at, amount in expected.items() for value in amount.distinct}
-    async for row in _rows(connection, _DISTINCT, generation):
-        at = _row_at(row)
-        if (at, row["value"]) in missing:
-            missing.remove((at, row["value"]))
-        else:
-            differences.add(f"usage_distinct, {at}", None, repr(row["value"]))
-    for at, value in missing:
-        differences.add(f"usage_distinct, {at}", repr(value), None)
-
-
-async def _rows(
+async def rows_of(
     connection: asyncpg.Connection, query: str, generation: int
 ) -> AsyncIterator[asyncpg.Record]:
+    """The rows of a query about a generation; needs a transaction."""
     async for row in connection.cursor(query, generation, prefetch=ROWS_AT_ONCE):
         yield row
 
 
-def _row_at(row: asyncpg.Record) -> At:
+def at_of(row: asyncpg.Record) -> At:
+    """Of a row with the columns of a series and starts_at."""
     group = tuple(decode_json(row["group_values"]))
     return At(row["reference"], row["metric_id"], group, row["starts_at"].astimezone(UTC))
 

@@ -25,11 +25,14 @@ RECORDS_MAX = 200
 # Under load, from poll to poll: ranges that come together update a row once. Half of dedup's, for
 # its ranges come some at a time.
 PACE_S = 0.05
+# Whoever is paused in the middle of a flush has the turn of all; a loop that stands still as long
+# ends its process anyway.
+SESSION = {**PLANNED_EACH_TIME, "idle_in_transaction_session_timeout": "20s"}
 
 
 async def projector(settings: Settings, stopping: asyncio.Event) -> None:
     """Run until `stopping`; raises what the world raises."""
-    pool = await connect_pool(settings.database_url, size_max=6, settings=PLANNED_EACH_TIME)
+    pool = await connect_pool(settings.database_url, size_max=6, settings=SESSION)
     pricer = Pricer(PostgresDrafts(pool), utc_now)
     log = KafkaLog(
         settings.kafka_bootstrap_servers,
@@ -54,6 +57,7 @@ async def projector(settings: Settings, stopping: asyncio.Event) -> None:
         topic=RATED,
         records_max=RECORDS_MAX,
         step=ProjectorStep(log, PostgresProjection(pool), pricer.wake),
+        partitions=settings.partitions,
         pace_s=PACE_S,
         ready=partial(notify_ready, settings),
     )

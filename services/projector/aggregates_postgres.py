@@ -72,6 +72,7 @@ ON CONFLICT (series_id, starts_at) DO UPDATE SET
             > (held.latest_at, held.latest_partition, held.latest_offset)) AS newer) AS compared)
 """
 
+# A trigger adds them to the months (schemas/postgres/0009_distinct_months.sql).
 _ADD_DISTINCT = """
 INSERT INTO usage_distinct (series_id, starts_at, value)
 SELECT a.series_id, timestamptz 'epoch' + make_interval(hours => a.first_hour), a.value

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from services.domain.period import Period, next_month
 from services.domain.plan import Plan
+from services.domain.pricing.book import CreditBook, Taker
 from services.domain.pricing.charge import periods_needed
 from services.domain.pricing.usage import PeriodUsage
 from services.domain.pricing.whole import TrialTerms
@@ -38,6 +39,25 @@ class StaleDraft(NamedTuple):
         """The part of the billing period in which the plan holds."""
         return self.billed.held
 
+    @property
+    def taker(self) -> Taker:
+        """Who takes credits."""
+        return Taker(self.invoice_id, self.customer_id, self.period, self.plan.unit.id)
+
+
+UsedUntil = Mapping[UUID, Sequence[tuple[datetime, PeriodUsage]]]
+"""By invoice id, what was used up to each instant at which a grant begins or expires."""
+
+
+class DraftCredits(NamedTuple):
+    """What can be paid for with credits."""
+
+    book: CreditBook
+    used_until: UsedUntil
+
+
+NO_CREDITS = DraftCredits(CreditBook({}, {}), {})
+
 
 class PricedDraft(NamedTuple):
     """What is written back: the document is the computed part of the Invoice object, JSON."""
@@ -61,17 +81,30 @@ class DraftBatch(Protocol):
         """Invoice id -> what was used in the invoice's period, and in those it runs on from."""
         ...
 
+    async def credits(self, quantities: Mapping[UUID, PeriodUsage]) -> DraftCredits:
+        """What the drafts may pay with credits: of their customers' grants, which are held until
+        the end of the transaction, so that nobody else takes from them."""
+        ...
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """While this lasts, the batch is ours although we ask nothing of it."""
+        ...
+
     async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
-        """Store the priced documents, with the as_of of the usage in them."""
+        """Store the priced documents, with the as_of of the usage in them; later drafts whose
+        credits changed with them are stale now."""
         ...
 
 
 class Drafts(Protocol):
     """The work list of the pricing step."""
 
-    def take(self, count_max: int, now: datetime) -> AbstractAsyncContextManager[DraftBatch]:
+    def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AbstractAsyncContextManager[DraftBatch | None]:
         """Take marks and lock their invoices; the marks are gone when the context ends well.
-        Periods that begin after `now` have no draft yet."""
+        Periods that begin after `now` have no draft yet. With `alone`, None while another one that
+        asked for it has a batch."""
         ...
 
     async def open_periods(self, now: datetime) -> int:

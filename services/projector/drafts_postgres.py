@@ -5,34 +5,39 @@ The totals are read by statements that start after the marks were taken and the 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
-from services.domain.period import Period, month_start, oldest_draft_month
+from services.domain.period import month_start, oldest_draft_month
+from services.domain.pricing.book import Moved
 from services.domain.pricing.usage import PeriodUsage
-from services.domain.pricing.whole import invoice_unit
-from services.domain.schedule import BilledPeriod
+from services.projector.credits_postgres import lock_credits, mark_later, with_usage
 from services.projector.drafts import (
+    NO_CREDITS,
     DraftBatch,
+    DraftCredits,
     PricedDraft,
     StaleDraft,
     draft_of,
     marked_periods,
 )
-from services.projector.late_marks_postgres import mark_late
 from services.projector.live_postgres import share_live
 from services.projector.marks_postgres import Mark, take_marks
+from services.projector.openings_postgres import Opening, close_drafts, open_drafts
+from services.projector.plan_grants_postgres import grant_by_plans
 from services.projector.quantities_postgres import read_quantities
-from services.runtime.customer_terms import TERMS_COLUMNS, CustomerTerms, TermsShelf
+from services.projector.turns_postgres import have_pricing_turn, held_at_work
+from services.runtime.customer_terms import TERMS_COLUMNS, TermsShelf
 
 # Whose the marks are, and the plans of those. LATERAL and OFFSET 0 fix the order of the joins, each
 # level one probe of an index, whatever the statistics say (tests/contract/test_plans.py).
 _PLANS_OF = f"""
-SELECT {TERMS_COLUMNS}, t.month
+SELECT {TERMS_COLUMNS}, t.month, g.credited
 FROM (
     SELECT DISTINCT coalesce(m.customer_id, r.customer_id) AS customer_id, m.month
     FROM unnest($1::uuid[], $2::text[], $3::date[]) AS m(customer_id, reference, month)
@@ -40,6 +45,9 @@ FROM (
         SELECT r.customer_id FROM customer_reference r WHERE r.reference = m.reference OFFSET 0
     ) AS r ON true
 ) AS t
+LEFT JOIN LATERAL (
+    SELECT true AS credited FROM credit_grant g WHERE g.customer_id = t.customer_id LIMIT 1
+) AS g ON true
 CROSS JOIN LATERAL (
     SELECT {TERMS_COLUMNS} FROM customer_plan c
     WHERE c.customer_id = t.customer_id OFFSET 0
@@ -48,60 +56,6 @@ CROSS JOIN LATERAL (
     SELECT FROM customer u WHERE u.id = t.customer_id AND u.archived_at IS NULL OFFSET 0
 ) AS u
 """  # noqa: S608 (constants)
-
-_LIVE = """
-SELECT i.id, k.customer_plan_id, k.starts_at
-FROM unnest($1::uuid[], $2::timestamptz[]) AS k(customer_plan_id, starts_at)
-CROSS JOIN LATERAL (
-    SELECT i.id FROM invoice i WHERE i.customer_plan_id = k.customer_plan_id
-        AND i.starts_at = k.starts_at AND i.status <> 'VOID' OFFSET 0
-) AS i
-"""
-
-# Locks in the order of the ids given.
-_LOCK = """
-SELECT i.id, i.customer_plan_id, i.starts_at, i.ends_at
-FROM unnest($1::uuid[]) AS k(id)
-CROSS JOIN LATERAL (
-    SELECT i.id, i.customer_plan_id, i.starts_at, i.ends_at FROM invoice i
-    WHERE i.id = k.id AND i.status = 'DRAFT' OFFSET 0 FOR UPDATE
-) AS i
-"""
-
-_OPEN = """
-INSERT INTO invoice (id, customer_id, customer_plan_id, plan_id, credit_type_id, status, starts_at,
-    ends_at, document, catalog_version, as_of, priced_at)
-SELECT i.id, i.customer_id, i.customer_plan_id, i.plan_id, i.credit_type_id, 'DRAFT', i.starts_at,
-    i.ends_at, '{}', 0, 'epoch', 'epoch'
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[],
-            $7::timestamptz[])
-  AS i(id, customer_id, customer_plan_id, plan_id, credit_type_id, starts_at, ends_at)
--- A period whose invoice was voided has another one only when it is regenerated.
-WHERE NOT EXISTS (SELECT FROM invoice v WHERE v.customer_id = i.customer_id
-        AND v.customer_plan_id = i.customer_plan_id AND v.starts_at = i.starts_at
-        AND v.status = 'VOID')
-    OR EXISTS (SELECT FROM invoice v WHERE v.customer_plan_id = i.customer_plan_id
-        AND v.starts_at = i.starts_at AND v.status = 'DRAFT')
-ORDER BY i.customer_plan_id, i.starts_at
-ON CONFLICT (customer_plan_id, starts_at) WHERE status <> 'VOID'
-DO UPDATE SET ends_at = excluded.ends_at, credit_type_id = excluded.credit_type_id
-    WHERE invoice.status = 'DRAFT'
-RETURNING id, customer_plan_id, starts_at, ends_at
-"""
-
-# A plan that was ended has no drafts from its end on.
-_CLOSE = """
-DELETE FROM invoice i USING customer_plan c
-WHERE i.customer_id = ANY($1) AND i.status = 'DRAFT' AND c.id = i.customer_plan_id
-  AND i.starts_at >= c.ending_before
-"""
-
-# Archiving a customer voids what is not final (METRONOME 4.5).
-_VOID_ARCHIVED = """
-UPDATE invoice i SET status = 'VOID' FROM customer u
-WHERE i.customer_id = ANY($1::uuid[]) AND i.status = 'DRAFT' AND u.id = i.customer_id
-  AND u.archived_at IS NOT NULL
-"""
 
 # What is accepted up to as_of is in the draft: the partition that lags most says how far.
 _WRITE = """
@@ -141,13 +95,18 @@ class PostgresDrafts:
         self._terms = TermsShelf()
 
     @asynccontextmanager
-    async def take(self, count_max: int, now: datetime) -> AsyncIterator[DraftBatch]:
+    async def take(
+        self, count_max: int, now: datetime, *, alone: bool = False
+    ) -> AsyncIterator[DraftBatch | None]:
         """See Drafts."""
         async with self._pool.acquire() as connection, connection.transaction():
+            if alone and not await have_pricing_turn(connection):
+                yield None
+                return
             live = await share_live(connection)
             marks = await take_marks(connection, count_max)
-            drafts = await self._lock(connection, marks, now) if marks else []
-            yield _PostgresDraftBatch(connection, live, len(marks), drafts)
+            taken = await self._lock(connection, marks, now) if marks else _Taken([], set())
+            yield _PostgresDraftBatch(connection, live, len(marks), taken)
 
     async def open_periods(self, now: datetime) -> int:
         """See Drafts."""
@@ -157,86 +116,37 @@ class PostgresDrafts:
 
     async def _lock(
         self, connection: asyncpg.Connection, marks: Sequence[Mark], now: datetime
-    ) -> list[StaleDraft]:
+    ) -> "_Taken":
         rows = await connection.fetch(
             _PLANS_OF, *(list(column) for column in zip(*marks, strict=True))
         )
-        await _close(connection, marks, rows)
+        await close_drafts(connection, marks, rows)
         every = await self._terms.get(connection, rows)
         periods = {
-            (held.id, billed.held.start): _Opening(held, billed)
+            (held.id, billed.held.start): Opening(held, billed)
             for row, held in zip(rows, every, strict=True)
             for billed in marked_periods(held, month_start(row["month"]), now)
         }
-        return [
+        found, opened = await open_drafts(connection, periods)
+        await grant_by_plans(connection, [periods[place].terms for place in opened], now)
+        drafts = [
             draft_of(invoice_id, opening.terms, opening.billed)
-            for place, (invoice_id, _) in (await _open(connection, periods)).items()
+            for place, (invoice_id, _) in found.items()
             if (opening := periods.get(place)) is not None
         ]
+        credited = {
+            held.customer_id
+            for row, held in zip(rows, every, strict=True)
+            if row["credited"] or held.plan.credit_grants
+        }
+        return _Taken(drafts, credited)
 
 
-class _Opening(NamedTuple):
-    """A period of a customer's plan that must have its draft."""
+class _Taken(NamedTuple):
+    """Stale drafts, and the customers that have, or once had, grants."""
 
-    terms: CustomerTerms
-    billed: BilledPeriod
-
-
-_Place = tuple[UUID, datetime]  # customer plan, start of the period
-
-
-async def _close(
-    connection: asyncpg.Connection, marks: Sequence[Mark], plans: Sequence[asyncpg.Record]
-) -> None:
-    """Most batches have none of either: archiving and ending a plan mark customers."""
-    marked = [mark.customer_id for mark in marks if mark.customer_id is not None]
-    if marked:
-        await connection.execute(_VOID_ARCHIVED, marked)
-    ended = {row["customer_id"] for row in plans if row["ending_before"] is not None}
-    if ended:
-        await connection.execute(_CLOSE, list(ended))
-
-
-async def _open(
-    connection: asyncpg.Connection, periods: Mapping[_Place, _Opening]
-) -> dict[_Place, tuple[UUID, Period]]:
-    """Lock the drafts of these periods, and make those that are missing or end elsewhere.
-
-    Two pricers never deadlock: both lock what is there in order of id, and only then make, in
-    order of place, what is not there.
-    """
-    if not periods:
-        return {}
-    rows = await connection.fetch(_LIVE, *(list(column) for column in zip(*periods, strict=True)))
-    live = {(row["customer_plan_id"], row["starts_at"]): row["id"] for row in rows}
-    rows = await connection.fetch(_LOCK, sorted(live.values()))
-    drafts = dict(_draft(row) for row in rows)
-    # What is live and no draft is final, and stays as it is.
-    await mark_late(connection, [live[place] for place in live if place not in drafts])
-    opened = [
-        (
-            uuid4(),
-            opening.terms.customer_id,
-            place[0],
-            opening.terms.plan.id,
-            invoice_unit(opening.terms.terms.of(opening.billed)).id,
-            opening.billed.held.start,
-            opening.billed.held.end,
-        )
-        for place, opening in periods.items()
-        if place not in live or (place in drafts and drafts[place][1] != opening.billed.held)
-    ]
-    if opened:
-        rows = await connection.fetch(
-            _OPEN, *(list(column) for column in zip(*opened, strict=True))
-        )
-        drafts.update(_draft(row) for row in rows)
-    return drafts
-
-
-def _draft(row: asyncpg.Record) -> tuple[_Place, tuple[UUID, Period]]:
-    period = Period(row["starts_at"].astimezone(UTC), row["ends_at"].astimezone(UTC))
-    return (row["customer_plan_id"], period.start), (row["id"], period)
+    drafts: Sequence[StaleDraft]
+    credited: AbstractSet[UUID]
 
 
 class _PostgresDraftBatch:
@@ -246,18 +156,20 @@ class _PostgresDraftBatch:
         self,
         connection: asyncpg.Connection,
         generation: int,
-        taken: int,
-        drafts: Sequence[StaleDraft],
+        marks: int,
+        taken: _Taken,
     ) -> None:
         self._connection = connection
         self._generation = generation
-        self._taken = taken
-        self._drafts = drafts
+        self._marks = marks
+        self._drafts = taken.drafts
+        self._credited = taken.credited
+        self._moved: Sequence[Moved] = ()
 
     @property
     def taken(self) -> int:
         """See DraftBatch."""
-        return self._taken
+        return self._marks
 
     @property
     def drafts(self) -> Sequence[StaleDraft]:
@@ -268,6 +180,19 @@ class _PostgresDraftBatch:
         """See DraftBatch."""
         return await read_quantities(self._connection, self._drafts, self._generation)
 
+    async def credits(self, quantities: Mapping[UUID, PeriodUsage]) -> DraftCredits:
+        """See DraftBatch."""
+        drafts = [draft for draft in self._drafts if draft.customer_id in self._credited]
+        if not drafts:
+            return NO_CREDITS
+        book = await lock_credits(self._connection, drafts)
+        self._moved = book.moved
+        return await with_usage(self._connection, drafts, book, quantities, self._generation)
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """See DraftBatch."""
+        return held_at_work(self._connection)
+
     async def write(self, priced: Sequence[PricedDraft], priced_at: datetime) -> None:
         """See DraftBatch."""
         await self._connection.execute(
@@ -277,3 +202,4 @@ class _PostgresDraftBatch:
             priced_at,
             self._generation,
         )
+        await mark_later(self._connection, self._moved, [draft.invoice_id for draft in priced])

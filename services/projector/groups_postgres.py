@@ -15,9 +15,10 @@ from uuid import UUID
 import asyncpg
 
 from services.domain.meter import Aggregation, BillableMetric
-from services.domain.number import subtract
 from services.domain.period import Period
 from services.domain.pricing.usage import GroupKey, GroupValues
+from services.projector.distinct_postgres import Bucket, count_distinct
+from services.projector.latest_postgres import LAST, LAST_COLUMNS, increments
 from services.projector.pieces import EVER, merge, pieces_of, value_of
 from services.runtime.json import decode_json
 from services.runtime.metric_rows import COLUMNS, metric
@@ -38,36 +39,20 @@ CROSS JOIN LATERAL (
 
 _PARTS = """
 FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::int[])
-    AS s(id, starts_at, ends_at, bucket)
+    AS w(series_id, starts_at, ends_at, bucket)
 """
 _TOTALS = """
-SELECT s.bucket, sum(u.count)::bigint, sum(u.total)::text, max(u.peak)::text
+SELECT w.bucket, sum(u.count)::bigint, sum(u.total)::text, max(u.peak)::text
 {parts}
 CROSS JOIN LATERAL (
     SELECT u.count, u.total, u.peak FROM {table} u
-    WHERE u.series_id = s.id AND u.starts_at >= s.starts_at AND u.starts_at < s.ends_at OFFSET 0
+    WHERE u.series_id = w.series_id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
+    OFFSET 0
 ) AS u
-GROUP BY s.bucket
+GROUP BY w.bucket
 """
-_DISTINCT = """
-SELECT s.bucket, count(DISTINCT d.value)
-{parts}
-CROSS JOIN LATERAL (
-    SELECT d.value FROM usage_distinct d
-    WHERE d.series_id = s.id AND d.starts_at >= s.starts_at AND d.starts_at < s.ends_at OFFSET 0
-) AS d
-GROUP BY s.bucket
-"""
-_LATEST = """
-SELECT s.bucket, u.latest_at, u.latest_partition, u.latest_offset, u.latest::text
-{parts}
-CROSS JOIN LATERAL (
-    SELECT u.latest_at, u.latest_partition, u.latest_offset, u.latest FROM usage_hour u
-    WHERE u.series_id = s.id AND u.starts_at >= s.starts_at AND u.starts_at < s.ends_at
-        AND u.latest_at IS NOT NULL
-    ORDER BY u.starts_at DESC LIMIT 1
-) AS u
-"""
+_LAST = LAST.format(series_id="w.series_id")
+_LATEST = f"SELECT w.bucket, {LAST_COLUMNS} {_PARTS} {_LAST}"
 
 
 class GroupedSpan(NamedTuple):
@@ -110,12 +95,14 @@ async def read_groups(
             found[number] = value if held is None else merge(aggregation, held, value)
     unique = [n for n in found if buckets[n].aggregation is Aggregation.UNIQUE]
     if unique:
-        parts = _columns(_whole(buckets, unique))
-        rows = await connection.fetch(_DISTINCT.format(parts=_PARTS), *parts)
-        found.update((number, Decimal(count)) for number, count in rows)
+        distinct = (Bucket(n, buckets[n].series, buckets[n].span.period) for n in unique)
+        found.update(await count_distinct(connection, distinct))
     latest = [n for n in found if buckets[n].aggregation is Aggregation.LATEST]
     if latest:
-        found.update(await _increments(connection, buckets, latest))
+        # Within each group.
+        within, before = (_columns(_whole(buckets, latest, before=b)) for b in (False, True))
+        moved = await increments(connection, _LATEST, within, before)
+        found.update((number, value) for (number,), value in moved.items())
     groups: dict[int, Groups] = {}
     for number, value in found.items():
         bucket = buckets[number]
@@ -179,24 +166,3 @@ def _whole(
         start, end = buckets[number].span.period.start, buckets[number].span.period.end
         for series_id in buckets[number].series:
             yield (series_id, EVER, start, number) if before else (series_id, start, end, number)
-
-
-async def _increments(
-    connection: asyncpg.Connection, buckets: Sequence[_Bucket], numbers: Sequence[int]
-) -> dict[int, Decimal]:
-    """LATEST within each group: the last value in the span less the last one before it."""
-    now = await _latest(connection, _columns(_whole(buckets, numbers)))
-    then = await _latest(connection, _columns(_whole(buckets, numbers, before=True)))
-    return {
-        number: subtract(Decimal(found[-1]), Decimal(then[number][-1] if number in then else 0))
-        for number, found in now.items()
-    }
-
-
-async def _latest(
-    connection: asyncpg.Connection, parts: Sequence[Sequence[object]]
-) -> dict[int, tuple[datetime, int, int, str]]:
-    latest: dict[int, tuple[datetime, int, int, str]] = {}
-    for number, *found in await connection.fetch(_LATEST.format(parts=_PARTS), *parts):
-        latest[number] = max(latest.get(number, tuple(found)), tuple(found))
-    return latest

@@ -1,5 +1,6 @@
 """Usage that came too late for a finalized invoice, in PostgreSQL: marked by the pricing
 (`late_marks_postgres`), compared afterwards, listed beside the invoice. Never touches the invoice.
+Credits are those that the invoice had available, whatever became of them since.
 
 A mark is taken in the transaction that compares, after the invoice is locked: what was marked is in
 what is read, and of two that compare the same invoice the later one read more.
@@ -9,7 +10,9 @@ from datetime import datetime
 
 import asyncpg
 
-from services.projector.documents_postgres import documents_of
+from services.domain.pricing.book import CreditBook
+from services.projector.credits_postgres import settled_credits
+from services.projector.documents_postgres import documents_of, drafts_of
 from services.projector.live_postgres import share_live
 from services.runtime.customer_terms import TermsShelf
 
@@ -23,7 +26,7 @@ DELETE FROM late_mark WHERE id = ANY (ARRAY (
 RETURNING invoice_id
 """
 _LOCK = """
-SELECT id, customer_plan_id, starts_at, ends_at FROM invoice
+SELECT id, customer_plan_id, starts_at, ends_at, credits FROM invoice
 WHERE id = ANY($1) AND status = 'FINALIZED' ORDER BY id FOR NO KEY UPDATE
 """
 # Read before the usage, so that it never says too much.
@@ -51,7 +54,9 @@ async def compare_late(connection: asyncpg.Connection, shelf: TermsShelf, now: d
     invoices = await connection.fetch(_LOCK, list(marks)) if marks else []
     if invoices:
         as_of = await connection.fetchval(_AS_OF, generation) or now
-        documents = await documents_of(connection, shelf, invoices, generation)
+        drafts = await drafts_of(connection, shelf, invoices)
+        book = CreditBook({}, {}, await settled_credits(connection, invoices))
+        documents = await documents_of(connection, drafts, generation, book)
         columns = list(documents), [document.decode() for document in documents.values()]
         await connection.execute(_FORGET, *columns)
         await connection.execute(_NOTE, *columns, now, as_of)

@@ -1,20 +1,21 @@
 """Pricing of stale drafts. Runs beside the projection; its own transaction, never the flush's.
 
 Order of effects: 1. take marks; 2. lock the invoices in order of id; 3. read the totals, which now
-hold at least everything that was marked; 4. price; 5. write. A crash leaves the marks.
+hold at least everything that was marked; 4. lock the grants of customers that have any, and read
+what is left of them; 5. price; 6. write, and mark the later drafts whose credits changed with it. A
+crash leaves the marks.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
+from functools import partial
 
-from services.domain.pricing.invoice import price_period
-from services.domain.pricing.usage import PeriodUsage
-from services.projector.drafts import DraftBatch, Drafts, PricedDraft, StaleDraft
+from services.projector.beside import beside
+from services.projector.drafts import DraftBatch, Drafts
+from services.projector.pricing import price_all
 from services.runtime.failpoint import reach
-from services.runtime.invoice_document import render
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +28,14 @@ REST_FACTOR = 0.5
 REST_S_MAX = 0.25
 # Marks made by the API are found this soon; flushes wake the pricing themselves.
 IDLE_WAIT_S = 0.1
+# Of several pricers one is at work: the customers of their flushes are the same, so each would take
+# fewer marks a pass and wait for drafts that another has. The others look this often whether it is
+# their turn (more often, and they take it whenever the one rests), and after so long they do
+# without: whoever has it may stand still.
+TURN_LOOK_S = 1.0
+TURN_WAIT_S_MAX = 3.0
 # New months and plans that start in the future are looked for this often.
 OPEN_PERIODS_EVERY_S = 60.0
-
-
-def price(draft: StaleDraft, usage: Mapping[UUID, PeriodUsage]) -> PricedDraft:
-    """The document of one draft. `usage`: by invoice id, as `DraftBatch.quantities` gives it."""
-    priced = price_period(draft.plan, usage[draft.invoice_id], draft.billed, draft.trial)
-    document = render(draft.plan, priced, draft.billed, draft.windows)
-    return PricedDraft(draft.invoice_id, document)
 
 
 def rest_after(pass_s: float) -> float:
@@ -59,20 +59,31 @@ class Pricer:
         """Price for ever."""
         loop = asyncio.get_running_loop()
         opened_at = -OPEN_PERIODS_EVERY_S
+        alone_until = loop.time() + TURN_WAIT_S_MAX
         while True:
             if loop.time() - opened_at >= OPEN_PERIODS_EVERY_S:
                 await self._drafts.open_periods(self._now())
                 opened_at = loop.time()
             self._woken.clear()
             began = loop.time()
-            if await self.price_stale() == 0:
+            taken = await self.price_stale(alone=began < alone_until)
+            if taken is None:
+                await asyncio.sleep(TURN_LOOK_S)
+                continue
+            ended = loop.time()
+            # A full pass leaves something over: then there is work for all.
+            alone_until = ended if taken >= MARKS_MAX else ended + TURN_WAIT_S_MAX
+            if taken == 0:
                 await self._idle()
             else:
-                await asyncio.sleep(rest_after(loop.time() - began))
+                await asyncio.sleep(rest_after(ended - began))
 
-    async def price_stale(self) -> int:
-        """Price one batch; returns how many marks it took."""
-        async with self._drafts.take(MARKS_MAX, self._now()) as batch:
+    async def price_stale(self, *, alone: bool = False) -> int | None:
+        """Price one batch; returns how many marks it took, or None where it was to be `alone` and
+        is not."""
+        async with self._drafts.take(MARKS_MAX, self._now(), alone=alone) as batch:
+            if batch is None:
+                return None
             if batch.drafts:
                 await self._price(batch)
                 reach("before_pricing_commit")
@@ -82,7 +93,10 @@ class Pricer:
 
     async def _price(self, batch: DraftBatch) -> None:
         quantities = await batch.quantities()
-        priced = [price(draft, quantities) for draft in batch.drafts]
+        credits_left = await batch.credits(quantities)
+        work = partial(price_all, batch.drafts, quantities, credits_left)
+        async with batch.held():
+            priced = await beside(work, quantities)
         await batch.write(priced, self._now())
 
     async def _idle(self) -> None:

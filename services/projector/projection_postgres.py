@@ -1,7 +1,7 @@
 """The projection in PostgreSQL: one transaction a flush, rows taken in key order.
 
-Keys in one order everywhere: two projectors that share a customer wait for each other and never
-deadlock. All statements take arrays; none is sent per row.
+Live flushes take turns. Keys are in one order everywhere all the same, so that whoever shares a row
+waits and never deadlocks. All statements take arrays; none is sent per row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from services.projector.live_postgres import check_kept, share_live
 from services.projector.marks_postgres import mark_stale
 from services.projector.projection import Flush, Position, PositionMoved
 from services.projector.series_cache import SeriesCache, SeriesKey
+from services.projector.turns_postgres import wait_for_flush_turn
 from services.runtime.clock import utc_now
 from services.runtime.failpoint import reach
 from services.runtime.json import encode_json
@@ -117,6 +118,7 @@ class PostgresProjection:
             if self._fixed is not None:
                 await check_kept(connection, generation)
             else:
+                await wait_for_flush_turn(connection)
                 live = await share_live(connection)
                 if live != generation:
                     return live

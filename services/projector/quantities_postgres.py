@@ -18,12 +18,13 @@ from uuid import UUID
 import asyncpg
 
 from services.domain.meter import Aggregation
-from services.domain.number import subtract
 from services.domain.period import Period
 from services.domain.plan import Plan
 from services.domain.pricing.usage import PeriodUsage
+from services.projector.distinct_postgres import Bucket, count_distinct
 from services.projector.drafts import StaleDraft
 from services.projector.groups_postgres import GroupedSpan, read_groups
+from services.projector.latest_postgres import LAST, LAST_COLUMNS, increments
 from services.projector.pieces import EVER, merge, pieces_of, value_of
 
 # Series of each wanted span. Spans travel as numbers: their place in the arrays, from 1.
@@ -56,27 +57,20 @@ FROM (
 ) AS t
 """
 
-_DISTINCT = """
-SELECT w.draft::int, s.metric_id, count(DISTINCT d.value) AS count
-{series}
+_UNIQUE = """
+SELECT w.place::int, s.id
+FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w(customer_id, metric_id, place)
 CROSS JOIN LATERAL (
-    SELECT d.value FROM usage_distinct d
-    WHERE d.series_id = s.id AND d.starts_at >= w.starts_at AND d.starts_at < w.ends_at OFFSET 0
-) AS d
-GROUP BY w.draft, s.metric_id
+    SELECT r.reference FROM customer_reference r WHERE r.customer_id = w.customer_id OFFSET 0
+) AS r
+CROSS JOIN LATERAL (
+    SELECT s.id FROM usage_series s
+    WHERE s.generation = $3 AND s.reference = r.reference AND s.metric_id = w.metric_id OFFSET 0
+) AS s
 """
 
-# The latest value of a series in [starts_at, ends_at) stands in its last hour that has any.
-_LATEST = """
-SELECT w.draft::int, s.metric_id, u.latest_at, u.latest_partition, u.latest_offset, u.latest::text
-{series}
-CROSS JOIN LATERAL (
-    SELECT u.latest_at, u.latest_partition, u.latest_offset, u.latest FROM usage_hour u
-    WHERE u.series_id = s.id AND u.starts_at >= w.starts_at AND u.starts_at < w.ends_at
-        AND u.latest_at IS NOT NULL
-    ORDER BY u.starts_at DESC LIMIT 1
-) AS u
-"""
+_LAST = LAST.format(series_id="s.id")
+_LATEST = f"SELECT w.draft::int, s.metric_id, {LAST_COLUMNS} {_SERIES} {_LAST}"
 
 
 class Span(NamedTuple):
@@ -88,7 +82,6 @@ class Span(NamedTuple):
 
 
 Totals = dict[UUID, Decimal]  # by metric
-Last = tuple[datetime, int, int, str]
 
 
 async def read_quantities(
@@ -117,7 +110,7 @@ async def read_spans(
     """What was used in each span, in their order."""
     totals: list[Totals] = [{} for _ in spans]
     latest: dict[int, Span] = {}
-    distinct: dict[int, Span] = {}
+    unique: dict[tuple[int, UUID], None] = {}
     for table in ("usage_month", "usage_hour"):
         places, wanted = _wanted(spans, table)
         if not places:
@@ -130,11 +123,11 @@ async def read_spans(
             if aggregation == Aggregation.LATEST:
                 latest[place] = spans[place]
             elif aggregation == Aggregation.UNIQUE:
-                distinct[place] = spans[place]
+                unique[place, metric_id] = None
             value, held = value_of(aggregation, count, total, peak), totals[place].get(metric_id)
             totals[place][metric_id] = value if held is None else merge(aggregation, held, value)
-    if distinct:
-        await _add_distinct(connection, totals, distinct, generation)
+    if unique:
+        await _add_distinct(connection, totals, spans, list(unique), generation)
     if latest:
         await _add_latest(connection, totals, latest, generation)
     grouped = [
@@ -169,14 +162,23 @@ def _wanted(
 async def _add_distinct(
     connection: asyncpg.Connection,
     totals: list[Totals],
-    spans: Mapping[int, Span],
+    spans: Sequence[Span],
+    unique: Sequence[tuple[int, UUID]],
     generation: int,
 ) -> None:
-    places = list(spans)
-    for number, metric_id, count in await connection.fetch(
-        _DISTINCT.format(series=_SERIES), *_columns(spans), generation
-    ):
-        totals[places[number - 1]][metric_id] = Decimal(count)
+    """`unique`: spans with usage under a UNIQUE metric. Values that its series share count once."""
+    series: list[list[int]] = [[] for _ in unique]
+    customers = [spans[place].customer_id for place, _ in unique]
+    metrics = [metric_id for _, metric_id in unique]
+    for number, series_id in await connection.fetch(_UNIQUE, customers, metrics, generation):
+        series[number - 1].append(series_id)
+    buckets = (
+        Bucket(number, series[number], spans[place].period)
+        for number, (place, _) in enumerate(unique)
+    )
+    for number, count in (await count_distinct(connection, buckets)).items():
+        place, metric_id = unique[number]
+        totals[place][metric_id] = count
 
 
 async def _add_latest(
@@ -185,33 +187,14 @@ async def _add_latest(
     spans: Mapping[int, Span],
     generation: int,
 ) -> None:
-    """LATEST bills increments (METRONOME 4.2): the latest value less the one before the period."""
     before = {
         place: span._replace(period=Period(EVER, span.period.start))
         for place, span in spans.items()
     }
-    now = await _latest(connection, spans, generation)
-    then = await _latest(connection, before, generation)
-    for (place, metric_id), (*_, value) in now.items():
-        base = then.get((place, metric_id))
-        increment = Decimal(value)
-        totals[place][metric_id] = (
-            increment if base is None else subtract(increment, Decimal(base[-1]))
-        )
-
-
-async def _latest(
-    connection: asyncpg.Connection, spans: Mapping[int, Span], generation: int
-) -> dict[tuple[int, UUID], Last]:
-    """By span and metric, over all its series: by event time, then place in the log."""
     places = list(spans)
-    latest: dict[tuple[int, UUID], Last] = {}
-    for number, metric_id, *found in await connection.fetch(
-        _LATEST.format(series=_SERIES), *_columns(spans), generation
-    ):
-        key = places[number - 1], metric_id
-        latest[key] = max(latest.get(key, tuple(found)), tuple(found))
-    return latest
+    found = await increments(connection, _LATEST, _columns(spans), _columns(before), generation)
+    for (number, metric_id), value in found.items():
+        totals[places[number - 1]][metric_id] = value
 
 
 def _columns(spans: Mapping[int, Span]) -> tuple[list[UUID], list[datetime], list[datetime]]:

@@ -12,6 +12,7 @@ import asyncpg
 
 from services.domain.period import month_start
 from services.replay.compare import Document, InvoiceDifference, change, differing_lines
+from services.replay.credits_postgres import with_credits
 from services.replay.drafts_postgres import documents
 from services.replay.targets_postgres import read_targets
 from services.runtime.customer_terms import TermsShelf
@@ -103,7 +104,8 @@ async def _fresh_documents(
         for target in await read_targets(connection, TermsShelf(), live)
         if _is_marked(marks, target.draft.customer_id, target.draft.period.end)
     ]
-    priced = await documents(connection, live, targets)
+    targets, book = await with_credits(connection, targets)
+    priced = await documents(connection, live, targets, book)
     return {
         (target.customer_plan_id, target.draft.period.start): decode_json(document)
         for target, document in zip(targets, priced, strict=True)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from services.domain.pricing.book import CreditBook
+from services.projector.documents_postgres import documents_of
 from services.projector.live_postgres import check_kept
-from services.projector.pricer import price
-from services.projector.quantities_postgres import read_quantities
+from services.replay.credits_postgres import with_credits
 from services.replay.targets_postgres import Target, read_targets
 from services.runtime.customer_terms import TermsShelf
 
@@ -33,25 +34,26 @@ async def price_generation(connection: asyncpg.Connection, generation: int) -> i
     """
     await check_kept(connection, generation)
     await connection.execute("DELETE FROM generation_draft WHERE generation = $1", generation)
-    targets = await read_targets(connection, TermsShelf(), generation)
+    found = await read_targets(connection, TermsShelf(), generation)
+    targets, book = await with_credits(connection, found)
     for start in range(0, len(targets), CHUNK):
-        await _write(connection, generation, targets[start : start + CHUNK])
+        await _write(connection, generation, targets[start : start + CHUNK], book)
     return len(targets)
 
 
 async def documents(
-    connection: asyncpg.Connection, generation: int, targets: Sequence[Target]
+    connection: asyncpg.Connection, generation: int, targets: Sequence[Target], book: CreditBook
 ) -> list[bytes]:
-    """The priced document of each target, in their order."""
+    """The priced document of each target, in their order; of the caller's snapshot."""
     drafts = [target.draft for target in targets]
-    quantities = await read_quantities(connection, drafts, generation)
-    return [price(draft, quantities).document for draft in drafts]
+    found = await documents_of(connection, drafts, generation, book)
+    return [found[draft.invoice_id] for draft in drafts]
 
 
 async def _write(
-    connection: asyncpg.Connection, generation: int, targets: Sequence[Target]
+    connection: asyncpg.Connection, generation: int, targets: Sequence[Target], book: CreditBook
 ) -> None:
-    priced = await documents(connection, generation, targets)
+    priced = await documents(connection, generation, targets, book)
     await connection.execute(
         _WRITE,
         generation,

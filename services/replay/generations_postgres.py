@@ -62,7 +62,7 @@ SHOWN_DRAFTS_MAX = 10_000
 # Series and rows a transaction when a generation is dropped: locks and log stay small.
 _DROP_SERIES = 2_000
 _DROP_ROWS = 20_000
-_BY_SERIES = ("usage_hour", "usage_month", "usage_distinct")
+_BY_SERIES = ("usage_hour", "usage_month", "usage_distinct", "usage_distinct_month")
 _BY_GENERATION = ("rejected_event", "conflicting_event", "generation_draft")
 
 

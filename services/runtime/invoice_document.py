@@ -66,13 +66,23 @@ def _line_item(
     if len(line.charges) == 1:
         quantity = number_text(line.charges[0].quantity)
         price = first.unit_price or _own_price(line.charges[0], "unit_price")
-    group = _group(line) if line.group_key else ""
+    head, group = first.line_head, ""
+    if line.others:
+        name = others_name(line.product_name, line.others)
+        head = open_object({"name": name, "type": "usage"}) + ',"quantity":'
+    elif line.group_key:
+        group = _group(line)
     if prorated and any(c.charge.charge_type is ChargeType.FIXED for c in line.charges):
         price += ',"is_prorated":true'
     return (
-        f'{first.line_head}{quantity},"total":{number_text(line.total)}{first.line_middle}'
+        f'{head}{quantity},"total":{number_text(line.total)}{first.line_middle}'
         f'{span}{group},"custom_fields":{{}},"sub_line_items":[{charges}]{price}}}'
     )
+
+
+def others_name(product: str, groups: int) -> str:
+    """The name of the line of the groups that have none of their own."""
+    return f"{product} ({groups:,} more groups)"
 
 
 def _sub_line_item(

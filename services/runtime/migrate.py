@@ -18,7 +18,8 @@ async def migrate(database_url: str) -> list[str]:
         ),
         key=lambda entry: entry.name,
     )
-    connection = await connect(database_url)
+    # A large table takes its time; cut short, it would be begun anew at every start.
+    connection = await connect(database_url, patient=True)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(

@@ -13,6 +13,8 @@ import asyncpg
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.5
+# A statement that takes longer fails.
+COMMAND_TIMEOUT_S = 60
 
 # What an absent or restarting PostgreSQL raises.
 DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
@@ -53,11 +55,12 @@ async def connect_pool_when_it_answers(database_url: str, *, size_max: int) -> a
             await asyncio.sleep(RETRY_S)
 
 
-async def connect(database_url: str) -> asyncpg.Connection:
-    """One connection; raises OSError or asyncpg.PostgresError."""
+async def connect(database_url: str, *, patient: bool = False) -> asyncpg.Connection:
+    """One connection; raises OSError or asyncpg.PostgresError. `patient`: its statements take as
+    long as they take."""
     return await asyncpg.connect(
         database_url,
         timeout=10,
-        command_timeout=60,
+        command_timeout=None if patient else COMMAND_TIMEOUT_S,
         server_settings={"timezone": "UTC", "application_name": "tollgate"},
     )

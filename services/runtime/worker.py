@@ -5,7 +5,8 @@ offset. Committed offsets are written for lag tools only. Never talks to Kafka i
 
 What a poll costs hardly depends on how much it brings, so polls are paced: after one that brought
 all there was, the loop rests, and what comes meanwhile comes together. Never before the first
-event after an idle stretch, and never while there is a backlog.
+event after an idle stretch, and never while there is a backlog. With fewer partitions less comes in
+the same time, so the rest is longer.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from services.runtime.log import Record
 
 logger = logging.getLogger(__name__)
 
+# How much longer a rest may be with few partitions. It is as much older that a draft may be.
+PACE_STRETCH_MAX = 2.0
 # Lag tools look every few seconds; a commit costs as much as a poll.
 COMMIT_EVERY_S = 1.0
 
@@ -40,6 +43,11 @@ class Step(Protocol):
         ...
 
 
+def stretch(held: int, partitions: int) -> float:
+    """How many times as long a worker rests that holds so many of the partitions."""
+    return min(max(1.0, partitions / max(1, held)), PACE_STRETCH_MAX)
+
+
 class Worker:
     """One consumer in a group that feeds a step."""
 
@@ -50,16 +58,20 @@ class Worker:
         topic: str,
         records_max: int,
         step: Step,
+        partitions: int = 0,
         pace_s: float = 0.0,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pace_s`: under load, from one poll's answer to the next poll; `ready`: called once the
-        first partitions that the group gave are taken over."""
+        """`partitions`: how many the topic has; `pace_s`: under load, from one poll's answer to the
+        next poll, for a worker that holds all of them; `ready`: called once the first partitions
+        that the group gave are taken over."""
         self._consumer = consumer
         self._topic = topic
         self._records_max = records_max
         self._step = step
+        self._partitions = partitions
         self._pace_s = pace_s
+        self._rest_s = pace_s
         self._ready = ready
         self._was_ready = False
         # Held while the step works, so that partitions come and go between two of its calls.
@@ -103,7 +115,7 @@ class Worker:
             self._told_at = now
             await self._tell()
         if not behind:
-            await self._rest(now + self._pace_s, ending)
+            await self._rest(now + self._rest_s, ending)
 
     async def _tell(self) -> None:
         positions, self._untold = self._untold, {}
@@ -128,6 +140,7 @@ class Worker:
         async with self._busy:
             self._suspect.clear()
             self._halted.clear()
+            self._rest_s = self._pace_s * stretch(len(partitions), self._partitions)
             try:
                 for partition in partitions:
                     await self._open(partition)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from services.domain.meter import Aggregation
 from tests.api.conftest import Api, Scenario
-from tests.api.plan_invoices import charge, make_plan, put_on
+from tests.api.plan_invoices import charge, invoices, make_plan, put_on, use, utc
 
 Play = Callable[[Scenario], None]
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -117,5 +118,49 @@ def test_a_trial_and_rates_that_do_not_fit_are_refused_together(play: Play) -> N
             "trial_spec.spending_cap.amount",
             "trial_spec.spending_cap.credit_type_id",
         ]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"starting_on": "9999-12-01T00:00:00Z"}, "starting_on"),
+        ({"starting_on": "0001-01-01T00:00:00Z"}, "starting_on"),
+        ({"ending_before": "9999-12-31T00:00:00Z"}, "ending_before"),
+    ],
+)
+def test_a_plan_on_a_day_that_no_calendar_goes_beyond_is_refused(
+    play: Play, fields: dict[str, str], field: str
+) -> None:
+    """Pricing could not work out its period, and would stop for every customer."""
+
+    async def scenario(api: Api) -> None:
+        customer, plan = await api.make_customer(), await api.make_plan(await api.make_metric())
+        body = {"plan_id": plan, "starting_on": "2026-11-01T00:00:00Z", **fields}
+        reply = await api.post(f"/v1/customers/{customer}/plans/add", body, 400)
+        assert [each["field"] for each in reply["errors"]] == [field]
+        held = await put_on(api, customer, plan, "2026-11-01")
+        if field == "ending_before":
+            await api.post(f"/v1/customers/{customer}/plans/{held}/end", fields, 400)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("start", ["1970-01-01", "2999-12-31"])
+@pytest.mark.parametrize("frequency", ["ANNUAL", "WEEKLY"])
+def test_the_first_and_the_last_day_that_a_plan_may_have_are_priced(
+    play: Play, start: str, frequency: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        metric, customer = await api.make_metric("SUM"), await api.make_customer("edge")
+        plan = await make_plan(
+            api, charge(metric, tier_reset_frequency=120), billing_frequency=frequency
+        )
+        await put_on(api, customer, plan, start, trial_spec={"length_in_days": 3_650})
+        await use(api, Aggregation.SUM, [("edge", metric, (), utc(2026, 11, 2), "3")])
+        listed = await invoices(api, customer)
+        assert sum(each["total"] for each in listed) == (3 if start < "2026" else 0)
+        await api.post(f"/v1/customers/{customer}/setIngestAliases", {"ingest_aliases": []})
 
     play(scenario)

@@ -2,6 +2,7 @@
 that contradicts itself named.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -206,5 +207,18 @@ def test_a_name_of_a_pricing_unit_is_given_once(play: Play) -> None:
         await api.post("/v1/credit-types/create", {"name": "EUR"}, 409)
         mine = [each async for each in api.sdk.v1.pricing_units.list() if each.name == "once"]
         assert [each.is_currency for each in mine] == [False]
+
+    play(scenario)
+
+
+def test_a_number_of_periods_that_takes_hours_to_write_out_is_refused_at_once(play: Play) -> None:
+    async def scenario(api: Api) -> None:
+        body = {"name": "p", "charges": [charge(await api.make_metric(), start_period=7)]}
+        text = json.dumps(body).replace(": 7", ": 1e9999999")
+        reply = await api.http.post("/v1/plans/create", content=text)
+        assert reply.status_code == 400
+        assert [each["field"] for each in reply.json()["errors"]] == ["charges[0].start_period"]
+        text = json.dumps(body).replace(": 7", ": 7.0")
+        assert (await api.http.post("/v1/plans/create", content=text)).status_code == 200
 
     play(scenario)

@@ -37,8 +37,12 @@ FAILPOINTS = {
         "after_commit",
         "before_pricing_commit",
         "after_pricing_commit",
+        "before_final_commit",
+        "after_final_commit",
     ),
 }
+# Traffic does not lead there: an invoice has to become final.
+OF_FINAL_INVOICES = {"before_final_commit", "after_final_commit"}
 
 Action = Callable[[World, random.Random], Awaitable[str]]
 
@@ -96,6 +100,8 @@ async def _kill_all(world: World, _: random.Random) -> str:
 def _failpoint(stage: str, point: str) -> Action:
     async def do(world: World, _: random.Random) -> str:
         path = world.arm(stage, point)
+        if point in OF_FINAL_INVOICES:
+            await asyncio.to_thread(world.let_an_invoice_be_final)
         return "fired" if await gone(path, _FIRES_S) else "armed"
 
     return do

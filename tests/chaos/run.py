@@ -97,6 +97,7 @@ async def run(
     verdict = await _verdict(tollgate, load, customers)
     missing = await junk.missing(connection["database_url"])
     verdict.lost += [f"{key} (foreign, not in rejected_event)" for key in missing]
+    verdict.unexpected += await asyncio.to_thread(world.not_final_once)
     verdict.unexpected += await asyncio.to_thread(_verify, tollgate)
     verdict.unexpected += await asyncio.to_thread(second_witness, tollgate)
     return Report(

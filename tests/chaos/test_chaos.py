@@ -36,10 +36,6 @@ def test_whatever_dies_every_event_is_counted_once(tmp_path: Path, seed: int) ->
     assert report.accepted > 10_000, str(report)
 
 
-# Traffic does not lead there: tests/integration/test_invoice_life.py does.
-OF_FINAL_INVOICES = {"before_final_commit", "after_final_commit"}
-
-
 def test_every_failpoint_is_in_the_deck() -> None:
     deck = {point for points in FAILPOINTS.values() for point in points}
-    assert deck == set(POINTS) - OF_FINAL_INVOICES
+    assert deck == set(POINTS)

@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
 
+from services.domain.schedule import add_months
 from services.stack.ports import choose_ports
 from tests.chaos.sockets import cut
-from tests.integration.client import Tollgate
+from tests.integration.client import Billed, Tollgate
 
 STAGES = ("gateway", "dedup", "rating", "projector")
 SERVERS = ("kafka", "redis", "postgres")
@@ -36,6 +38,7 @@ class World:
         self.api_urls = api_urls
         self.seconds: dict[str, subprocess.Popen[bytes]] = {}  # second workers, by stage
         self.stopped: set[int] = set()
+        self.final: list[Billed] = []  # each with an invoice that must become final, once
 
     @property
     def run(self) -> dict[str, Any]:
@@ -73,6 +76,36 @@ class World:
         path = self.failpoints / f"{stage}.{point}"
         path.touch()
         return path
+
+    def let_an_invoice_be_final(self) -> None:
+        """A customer whose plan ended months ago: its invoice is final as soon as it is there."""
+        try:
+            billed = self.tollgate.billed()
+            path = f"/v1/customers/{billed.customer_id}/plans"
+            [plan] = self.tollgate.patient("GET", path).body["data"]
+            before = add_months(datetime.fromisoformat(plan["starting_on"]), -2)
+            body = {
+                "plan_id": plan["plan_id"],
+                "starting_on": before.isoformat(),
+                "ending_before": add_months(before, 1).isoformat(),
+            }
+            self.tollgate.post(f"{path}/add", body)
+        except OSError as error:
+            raise NotDone(f"the API is away: {error!r}") from error
+        self.final.append(billed)
+
+    def not_final_once(self) -> list[str]:
+        """What is wrong with the invoices that had to become final."""
+        return [
+            f"customer {billed.customer_id} has {len(found)} finalized invoices"
+            for billed in self.final
+            if len(found := self._final_of(billed)) != 1
+        ]
+
+    def _final_of(self, billed: Billed) -> list[object]:
+        path = f"/v1/customers/{billed.customer_id}/invoices?status=FINALIZED"
+        found: list[object] = self.tollgate.patient("GET", path).body["data"]
+        return found
 
     def start_second(self, stage: str, notify_socket: str, instance_id: str = "") -> None:
         """A second worker of a stage, beside the supervised one, which says on the socket that it

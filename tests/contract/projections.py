@@ -15,8 +15,8 @@ from services.runtime.records import RatedConflict, RatedRejection, instant_of
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TABLES = (
-    "projection_position, usage_series, usage_hour, usage_month, usage_distinct, rejected_event,"
-    " conflicting_event, stale_draft"
+    "projection_position, usage_series, usage_hour, usage_month, usage_distinct,"
+    " usage_distinct_month, rejected_event, conflicting_event, stale_draft"
 )
 Fates = tuple[int, int, int, int, int]
 # (partition, raw offset, metric id or None, reason, detail, key, value)

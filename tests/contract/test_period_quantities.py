@@ -2,7 +2,7 @@
 periods before them: compared with the oracle, which adds up every hour.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -18,20 +18,25 @@ from services.domain.meter import Aggregation, BillableMetric
 from services.domain.money import USD_CENTS
 from services.domain.period import Period, month_start
 from services.domain.plan import Charge, Plan, Tier
+from services.domain.pricing.book import CreditBook
+from services.domain.pricing.grant import CreditGrant
 from services.domain.pricing.terms import PlanTerms
 from services.domain.pricing.usage import GroupKey, GroupValues, PeriodUsage
 from services.domain.reference.bill import Bounds, Held, groups_of, held_by, quantity_of
 from services.domain.reference.usage import Amount, Last, Usage, UsageKey
 from services.domain.schedule import BillingCycle, BillingFrequency, Schedule
+from services.projector.credits_postgres import with_usage
 from services.projector.drafts import StaleDraft, draft_of
 from services.projector.quantities_postgres import read_quantities
 from services.runtime.customer_terms import CustomerTerms
 from tests.contract.conftest import Loop
 from tests.contract.projections import in_postgres
 from tests.contract.test_quantities import one_event
+from tests.domain.plan_parts import grant
 
 BEGINS = datetime(2025, 9, 17, tzinfo=UTC)
 DAYS = 430
+HOUR = timedelta(hours=1)
 METRICS = {
     kind: BillableMetric(
         UUID(int=700 + number), kind.value, kind, "n", group_keys=(("zone", "region"),)
@@ -179,6 +184,46 @@ def test_periods_of_every_frequency_and_group(
             ]
 
     loop.run(scenario())
+
+
+@pytest.mark.parametrize("frequency", BillingFrequency)
+def test_what_was_used_until_credits_begin_or_expire(
+    loop: Loop, pool: asyncpg.Pool, frequency: BillingFrequency
+) -> None:
+    """At any hours, those before a period and beyond it left out."""
+
+    async def scenario() -> None:
+        random = Random(frequency)
+        counted = usage_of(random)
+        subject = await in_postgres(pool)
+        await subject.apply(subject.flush(counted.mine))
+        customer = await customer_of(pool)
+        drafts = drafts_of(customer, plan_of(frequency, BillingCycle.CALENDAR, 3), 5)
+        hours = sorted(random.sample(range(-300, DAYS * 24), 24))
+        instants = [BEGINS + hour * HOUR for hour in hours]
+        book = CreditBook({customer: list(grants_of(instants))}, {})
+        async with pool.acquire() as connection:
+            usage = await read_quantities(connection, drafts, 0)
+            found = await with_usage(connection, drafts, book, usage, 0)
+        held = held_by(counted.theirs)
+        assert found.used_until
+        for draft in drafts:
+            cuts = [at for at in instants if draft.period.start < at < draft.period.end]
+            until = found.used_until.get(draft.invoice_id, ())
+            assert [at for at, _ in until] == cuts
+            for at, used in until:
+                assert found_in(used) == by_the_oracle(held, Period(draft.period.start, at))
+                assert used.earlier == usage[draft.invoice_id].earlier
+
+    loop.run(scenario())
+
+
+def grants_of(instants: Sequence[datetime]) -> Iterator[CreditGrant]:
+    """From each second of some instants to the one after it."""
+    for number, begins in enumerate(instants[::2]):
+        ends = instants[2 * number + 1]
+        if begins < ends:
+            yield grant("1", number, effective_at=begins, expires_at=ends)
 
 
 def test_a_year_is_read_from_its_months(loop: Loop, pool: asyncpg.Pool) -> None:

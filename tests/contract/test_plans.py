@@ -14,13 +14,17 @@ import pytest
 
 from services.domain.aggregate import Aggregate, AggregateKey, hour_of
 from services.projector import (
+    credits_postgres,
+    distinct_postgres,
     drafts_postgres,
     finals_postgres,
     groups_postgres,
+    openings_postgres,
     projection_postgres,
     quantities_postgres,
 )
 from services.projector.projection_postgres import PostgresProjection
+from services.runtime import credit_rows
 from tests.contract.conftest import Loop
 from tests.contract.projections import TABLES, PostgresReader, Subject
 
@@ -38,8 +42,15 @@ GROWING = {
     "usage_hour",
     "usage_month",
     "usage_distinct",
+    "usage_distinct_month",
     "invoice",
+    "credit_grant",
 }
+DISTINCT = (
+    distinct_postgres.MONTH_COUNTS,
+    distinct_postgres.MONTH_VALUES,
+    distinct_postgres.HOUR_VALUES,
+)
 Query = tuple[str, tuple[object, ...]]
 
 
@@ -70,8 +81,17 @@ async def fill(pool: asyncpg.Pool) -> None:
         "INSERT INTO invoice (id, customer_id, customer_plan_id, plan_id, credit_type_id, status,"
         " starts_at, ends_at, document, catalog_version, as_of, priced_at)"
         " SELECT gen_random_uuid(), c.customer_id, c.id, p.id, p.credit_type_id, 'DRAFT', $1, $2,"
-        " jsonb_build_object('text', repeat('a lot ', 200)), 1, $1, $1"
+        " jsonb_build_object('text', repeat('a lot ', 200), 'invoice_adjustments', '[]'::jsonb),"
+        " 1, $1, $1"
         " FROM customer_plan c JOIN plan p ON p.id = c.plan_id",
+        MONTH,
+        MONTH + timedelta(days=30),
+    )
+    await pool.execute(
+        "INSERT INTO credit_grant (id, customer_id, name, credit_type_id, amount, paid_amount,"
+        " paid_credit_type_id, priority, effective_at, expires_at, created_at, created_by)"
+        " SELECT gen_random_uuid(), c.id, 'g', t.id, 1, 0, t.id, 1, $1, $2, $1, 'tester'"
+        " FROM customer c CROSS JOIN (SELECT id FROM credit_type LIMIT 1) t",
         MONTH,
         MONTH + timedelta(days=30),
     )
@@ -96,6 +116,12 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
     )
     names, nobody = [row["name"] for row in rows], [None] * TOUCHED
     months = [MONTH] * TOUCHED
+    ends = [MONTH + timedelta(days=30)] * TOUCHED
+    customers, invoices = [row["id"] for row in rows], [row["invoice_id"] for row in rows]
+    grants = await connection.fetch(
+        "SELECT id FROM credit_grant WHERE customer_id = ANY($1)", customers
+    )
+    later = customers, [row["id"] for row in grants], months, invoices, invoices
     wanted = [row["id"] for row in rows], months, [MONTH + timedelta(days=30)] * TOUCHED, 0
     of_series = {"series": quantities_postgres._SERIES}
     totals = quantities_postgres._TOTALS
@@ -107,19 +133,24 @@ async def queries(connection: asyncpg.Connection) -> list[Query]:
     parts = [row["id"] for row in series], *([at] * len(series) for at in (MONTH, wanted[2][0]))
     buckets = list(range(len(series)))
     return [
+        (credits_postgres._CREDITED, (customers,)),
+        (credits_postgres._LOCK_GRANTS, (customers, MONTH, ends[0])),
+        (credits_postgres._MARK_LATER, later),
+        (credit_rows._DEDUCTIONS, (customers,)),
+        (finals_postgres._BEFORE, (invoices,)),
         (groups_postgres._SERIES, (wanted[0], [BYTES] * TOUCHED, 0)),
         (grouped.format(table="usage_month", **of_parts), (*parts, buckets)),
         (grouped.format(table="usage_hour", **of_parts), (*parts, buckets)),
-        (groups_postgres._DISTINCT.format(**of_parts), (*parts, buckets)),
-        (groups_postgres._LATEST.format(**of_parts), (*parts, buckets)),
+        *((query, (*parts, buckets)) for query in DISTINCT),
+        (groups_postgres._LATEST, (*parts, buckets)),
         (projection_postgres._SERIES, (names, [BYTES] * TOUCHED, ['["eu"]'] * TOUCHED, 0)),
         (drafts_postgres._PLANS_OF, (nobody, names, [MONTH.date()] * TOUCHED)),
-        (drafts_postgres._LIVE, ([row["plan_id"] for row in rows], months)),
-        (drafts_postgres._LOCK, (sorted(row["invoice_id"] for row in rows),)),
+        (openings_postgres._LIVE, ([row["plan_id"] for row in rows], months)),
+        (openings_postgres._LOCK, (sorted(row["invoice_id"] for row in rows),)),
         (totals.format(table="usage_month", **of_series), wanted),
         (totals.format(table="usage_hour", **of_series), wanted),
-        (quantities_postgres._DISTINCT.format(**of_series), wanted),
-        (quantities_postgres._LATEST.format(**of_series), wanted),
+        (quantities_postgres._UNIQUE, (wanted[0], [BYTES] * TOUCHED, 0)),
+        (quantities_postgres._LATEST, wanted),
         (finals_postgres._NEXT_END, (None, MONTH + timedelta(days=99))),
         (finals_postgres._DUE, (MONTH + timedelta(days=30), rows[0]["invoice_id"], TOUCHED)),
     ]

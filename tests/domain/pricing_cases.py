@@ -252,7 +252,7 @@ def _fractions(values: Mapping[Key, Decimal]) -> dict[Key, Fraction]:
     return {key: Fraction(value) for key, value in values.items()}
 
 
-def as_terms(case: Case, credits_paid: Sequence[tuple[str, Fraction]] = ()) -> Terms:
+def as_terms(case: Case) -> Terms:
     """The customer's terms in the oracle's form."""
     cap = None if case.trial is None else case.trial.spending_cap
     return Terms(
@@ -261,5 +261,4 @@ def as_terms(case: Case, credits_paid: Sequence[tuple[str, Fraction]] = ()) -> T
         adjustments=case.adjustments,
         trial=case.trial is not None,
         trial_cap=None if cap is None else Fraction(cap),
-        credits=tuple(credits_paid),
     )

@@ -11,7 +11,7 @@ from services.domain.period import Period
 from services.domain.plan import ChargeType, RoundingBehavior, Tiering, UnitConversion
 from services.domain.pricing.charge import periods_needed
 from services.domain.pricing.invoice import price_invoice, price_period
-from services.domain.pricing.usage import GroupValues, PeriodUsage, meters_of
+from services.domain.pricing.usage import GroupValues, PeriodUsage
 from services.domain.schedule import BilledPeriod
 from tests.domain.plan_parts import (
     METRIC,
@@ -251,13 +251,6 @@ def test_each_period_of_a_window_was_rounded_by_itself() -> None:
 def test_a_window_without_its_earlier_periods_is_refused() -> None:
     with pytest.raises(AssertionError, match="earlier periods are needed"):
         price(plan(YEARLY), used("60"), 1)
-
-
-def test_what_is_metered_is_what_charges_have() -> None:
-    priced = plan(
-        GROUPED, charge(number=2), charge(number=3), charge(number=4, metric_id=OTHER), FEE
-    )
-    assert meters_of(priced) == {(METRIC, ("region",)), (METRIC, ()), (OTHER, ())}
 
 
 def test_a_metric_is_priced_for_each_charge_that_has_it() -> None:

@@ -170,7 +170,7 @@ def running(ledger: Ledger) -> list[tuple[str, int, int]]:
 
 def test_the_ledger_adds_up() -> None:
     deductions = [taken("20", 2, 5, pending=True), taken("30", 3, 3), taken("10", 4, 2)]
-    ledger = ledger_of(FIRST, deductions, utc(2026, 12))
+    ledger = ledger_of(FIRST, deductions, utc(2026, 11), utc(2026, 12))
     assert running(ledger) == [
         ("grant", 100, 100),
         ("deduction", -10, 90),
@@ -183,18 +183,18 @@ def test_the_ledger_adds_up() -> None:
 
 
 def test_what_is_left_expires() -> None:
-    ledger = ledger_of(FIRST, [taken("30", 3, 3)], utc(2027, 1))
+    ledger = ledger_of(FIRST, [taken("30", 3, 3)], utc(2027, 1), utc(2027, 2))
     assert running(ledger)[-1] == ("expiration", -70, 0)
     assert ledger.excluding_pending == ledger.including_pending == 0
     assert (
-        ledger_of(FIRST, [taken("100", 3, 3)], utc(2027, 1))
+        ledger_of(FIRST, [taken("100", 3, 3)], utc(2027, 1), utc(2027, 2))
         .entries[-1]
         .reason.endswith("deduction")
     )
 
 
 def test_a_draft_may_still_take_from_an_expired_grant() -> None:
-    ledger = ledger_of(FIRST, [taken("30", 3, 12, pending=True)], utc(2027, 1))
+    ledger = ledger_of(FIRST, [taken("30", 3, 12, pending=True)], utc(2027, 1), utc(2027, 2))
     assert running(ledger) == [
         ("grant", 100, 100),
         ("deduction", -30, 70),
@@ -204,7 +204,7 @@ def test_a_draft_may_still_take_from_an_expired_grant() -> None:
 
 
 def test_a_grant_that_is_not_effective_yet_is_worth_nothing() -> None:
-    ledger = ledger_of(FIRST, [], utc(2025, 1))
+    ledger = ledger_of(FIRST, [], utc(2025, 1), utc(2025, 2))
     assert ledger.entries == ()
     assert ledger.including_pending == 0
 
@@ -255,7 +255,7 @@ def test_a_plan_grants_again_each_interval() -> None:
             ),
         ),
     )  # fmt: skip
-    found = list(granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12)))
+    found = [each for _, each in granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12))]
     assert [(each.name, each.effective_at, each.expires_at) for each in found] == [
         ("once", utc(2026, 1, 10), utc(2026, 3)),
         ("often", utc(2026, 1, 10), utc(2026, 2)),
@@ -263,7 +263,7 @@ def test_a_plan_grants_again_each_interval() -> None:
         ("often", utc(2026, 5), utc(2026, 6)),
     ]
     again = granted_by_plan(granting, monthly, UUID(int=8), utc(2026, 12))
-    assert [each.id for each in again] == [each.id for each in found]
+    assert [each.id for _, each in again] == [each.id for each in found]
     assert len({each.id for each in found}) == 4
 
 
@@ -272,8 +272,9 @@ def test_a_plan_grants_after_its_trial() -> None:
         BillingFrequency.MONTHLY, BillingCycle.ANNIVERSARY, utc(2026, 1, 10), trial_days=5
     )
     once = PlanCreditGrant("once", Decimal(9), USD_CENTS, Decimal(0), USD_CENTS, 1, Decimal(1))
-    [found] = granted_by_plan(
+    [(granted, found)] = granted_by_plan(
         plan(charge(), credit_grants=(once,)), tried, UUID(int=8), utc(2026, 3)
     )
+    assert granted is once
     assert found.effective_at == utc(2026, 1, 15)
     assert found.expires_at == utc(2026, 2, 15)

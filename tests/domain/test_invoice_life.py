@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from itertools import product
 from uuid import UUID
 
@@ -19,13 +18,11 @@ from services.domain.invoice_life import (
     Step,
     end_plan,
     finality,
-    is_late,
-    late_usage,
     regenerate,
     status_after,
 )
 from services.domain.period import Period
-from tests.domain.plan_parts import METRIC, NOVEMBER, OTHER, utc
+from tests.domain.plan_parts import NOVEMBER, utc
 
 DRAFT, FINALIZED, VOID = InvoiceStatus
 DUE = NOVEMBER.end + GRACE
@@ -114,19 +111,6 @@ def test_what_was_accepted_before_the_instant_is_in_every_final_invoice(
     if found.reached:
         assert minutes >= 0
         assert all(at >= DUE for at in times[position:])
-
-
-def test_usage_beyond_the_positions_of_the_final_invoice_is_late() -> None:
-    assert not is_late(0, 4, {0: 5})
-    assert is_late(0, 5, {0: 5})
-    assert is_late(1, 0, {0: 5})
-
-
-def test_late_usage_is_what_came_on_top() -> None:
-    final = {METRIC: Decimal(10), OTHER: Decimal(3)}
-    assert late_usage(final, dict(final)) == {}
-    late = late_usage(final, {METRIC: Decimal(12), UUID(int=9): Decimal(1)})
-    assert late == {METRIC: 2, OTHER: -3, UUID(int=9): 1}
 
 
 def invoice(number: int, month: int, status: InvoiceStatus) -> InvoiceState:

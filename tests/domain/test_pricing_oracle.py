@@ -2,14 +2,17 @@
 agree to the last digit, and what is shown adds up.
 """
 
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain import plan as limits
 from services.domain.meter import Aggregation, BillableMetric
 from services.domain.money import USD_CENTS
 from services.domain.number import ZERO
@@ -22,8 +25,8 @@ from services.domain.pricing.lines import ProductLine
 from services.domain.pricing.reconcile import reconcile
 from services.domain.pricing.terms import PlanTerms, plan_at
 from services.domain.pricing.usage import PeriodUsage
-from services.domain.reference.credits import paid_by
-from services.domain.reference.price import Bill, Line, bill_period, lines_of
+from services.domain.reference.credits import bill_credited
+from services.domain.reference.price import Bill, Line
 from tests.domain.plan_parts import METRIC, TOKENS, charge, plan
 from tests.domain.plan_parts import billed as period_of_november
 from tests.domain.pricing_cases import (
@@ -46,25 +49,15 @@ def priced(case: Case) -> PricedInvoice:
 
 
 def billed(case: Case) -> Bill:
-    """By the oracle: once without credits, to know what there is for them to pay."""
-    without = bill_period(case.plan, as_used(case.usage), as_terms(case))
-    free = -sum((amount for name, amount in without.adjustments if name == "Trial"), Fraction(0))
+    """By the oracle."""
     ends = [*case.credits.used_until, (case.billed.held.end, case.usage)]
-    pieces = []
-    start, before = case.billed.held.start, dict[UUID, Fraction]()
-    for end, usage in ends:
-        after: dict[UUID, Fraction] = {}
-        for line in lines_of(case.plan, as_used(usage), as_terms(case)):
-            after[line.product_id] = after.get(line.product_id, Fraction(0)) + line.total
-        products = dict.fromkeys((*after, *before))
-        piece = {p: after.get(p, Fraction(0)) - before.get(p, Fraction(0)) for p in products}
-        pieces.append((start, end, piece))
-        start, before = end, after
-    grants = [(each.grant, Fraction(each.available)) for each in case.credits.grants]
-    paid = paid_by(pieces, grants, case.plan.unit.id, free)
-    order = sorted((grant for grant, _ in grants), key=lambda g: (g.priority, g.expires_at, g.id))
-    shown = [(grant.name, paid[grant.id]) for grant in order if grant.id in paid]
-    return bill_period(case.plan, as_used(case.usage), as_terms(case, shown))
+    return bill_credited(
+        case.plan,
+        [(end, as_used(usage)) for end, usage in ends],
+        case.billed.held.start,
+        as_terms(case),
+        [(each.grant, Fraction(each.available)) for each in case.credits.grants],
+    )
 
 
 @THOROUGH
@@ -78,6 +71,23 @@ def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
     assert Fraction(found.total) == wanted.total
     plan = plan_at(case.plan, case.billed.number, case.adjustments)
     assert reconcile(plan, found) == []
+
+
+@given(cases, st.integers(1, 3))
+def test_groups_beyond_the_limit_share_a_line_that_adds_up(case: Case, most: int) -> None:
+    """Whatever has lines of its own, the amounts are the same to the last digit."""
+    unlimited = priced(case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "GROUP_LINES_MAX", most)
+        found, wanted = priced(case), billed(case)
+    assert [_line(line) for line in found.lines] == [_fractions(line) for line in wanted.lines]
+    assert [line.others for line in found.lines] == [line.others for line in wanted.lines]
+    assert found[1:] == unlimited[1:]
+    plan = plan_at(case.plan, case.billed.number, case.adjustments)
+    assert reconcile(plan, found) == []
+    of_key = Counter((line.product_id, line.group_key) for line in found.lines)
+    assert max(of_key.values(), default=0) <= most + 1
+    assert sum(line.others or 1 for line in found.lines) == len(unlimited.lines)
 
 
 @given(cases)

@@ -157,6 +157,16 @@ TAMPERED = {
         "INSERT INTO usage_distinct SELECT * FROM taken; DROP TABLE taken",
         "usage_distinct",
     ),
+    "the first hour of a month's distinct value": (
+        "UPDATE usage_distinct_month SET first_at = first_at - interval '1 hour'",
+        "UPDATE usage_distinct_month SET first_at = first_at + interval '1 hour'",
+        "usage_distinct_month",
+    ),
+    "the number of distinct values": (
+        "UPDATE usage_month SET distinct_count = distinct_count + 1 WHERE distinct_count > 0",
+        "UPDATE usage_month SET distinct_count = distinct_count - 1 WHERE distinct_count > 1",
+        "distinct_count",
+    ),
     "a draft's total": (
         "UPDATE invoice SET document = jsonb_set(document, '{{total}}', '1') WHERE " + INVOICE,
         "INSERT INTO stale_draft (customer_id, month) SELECT customer_id, starts_at::date"

@@ -2,11 +2,19 @@
 invoice, which stays as it is.
 """
 
+import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
+import pytest
+
+from services.cli import main
+from services.domain.money import USD_CENTS_ID
+from tests.api.plan_invoices import charge, make_plan
 from tests.life.conftest import Scenario
-from tests.life.world import HOUR, NOVEMBER, World
+from tests.life.world import DUE, HOUR, NOVEMBER, World
 
 Play = Callable[[Scenario], None]
 
@@ -101,3 +109,90 @@ def test_another_generation_leaves_final_invoices_and_lists_what_it_finds(play: 
         assert await world.invoice(customer) == invoice
 
     play(scenario)
+
+
+def test_late_usage_of_groups_of_several_properties_in_a_unit_of_ones_own(play: Play) -> None:
+    """Each group by itself; the line that makes a currency of the unit is no charge."""
+
+    async def scenario(world: World) -> None:
+        api = world.api
+        world.metric = UUID(await api.make_metric("SUM", group_keys=[["region", "zone"]]))
+        unit = (await api.post("/v1/credit-types/create", {"name": "credits"}))["data"]["id"]
+        rate = {"fiat_credit_type_id": str(USD_CENTS_ID), "to_fiat_conversion_factor": 2}
+        calls = charge(str(world.metric), group_key=["zone", "region"])
+        world.plan = await make_plan(api, calls, credit_type_id=unit, overage_rates=[rate])
+        customer, _ = await world.customer("acme")
+        for group in ("ea", "eb", "ua"):
+            world.use("acme", 1, NOVEMBER, group=group)
+        world.now = DUE + HOUR
+        await world.settle()
+        invoice = await world.invoice(customer)
+        assert (invoice["status"], invoice["total"]) == ("FINALIZED", 6)
+        assert (await world.late(invoice["id"]))["charges"] == []
+        world.use("acme", 10, NOVEMBER, group="eb")
+        world.use("acme", 5, NOVEMBER, group="ub")
+        await world.settle()
+        late = await world.late(invoice["id"])
+        assert late["total"] == {"finalized": 6, "current": 36, "late": 30}
+        assert [
+            (each["presentation_group_values"], each["quantity"]) for each in late["charges"]
+        ] == [
+            ({"zone": "b", "region": "e"}, {"finalized": 1, "current": 11, "late": 10}),
+            ({"zone": "b", "region": "u"}, {"finalized": 0, "current": 5, "late": 5}),
+        ]
+
+    play(scenario)
+
+
+def test_operators_see_the_late_invoices_of_all_customers(
+    play: Play,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Newest first, page by page; a void one is no longer listed."""
+    for name, value in (
+        ("DATABASE_URL", database_url),
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ):
+        monkeypatch.setenv(name, value)
+
+    async def late(*arguments: str) -> str:
+        assert await asyncio.to_thread(main, ["late", *arguments]) == 0
+        return capsys.readouterr().out
+
+    async def scenario(world: World) -> None:
+        assert await late() == "none\n"
+        invoices = []
+        for name in ("acme", "bolt", "corp"):
+            customer, _ = await world.customer(name)
+            world.use(name, 5, NOVEMBER + HOUR)
+            invoices.append(customer)
+        world.now = DUE + HOUR
+        await world.settle()
+        for name in ("bolt", "acme"):
+            world.now += HOUR
+            world.use(name, 37, NOVEMBER)
+            await world.settle()
+        first = json.loads(await late("--json", "--limit", "1"))
+        second = json.loads(await late("--json", "--after", first["next"]))
+        [acme], [bolt] = first["late"], second["late"]
+        assert (acme["customer_id"], acme["customer_name"]) == (invoices[0], "acme")
+        assert (acme["finalized"], acme["current"], acme["late"]) == (5, 42, 37)
+        assert (bolt["customer_id"], second["next"]) == (invoices[1], None)
+        shown = await late()
+        assert shown.count("5 as it is, 42 USD (cents) with what came late") == 2
+        await world.api.post("/v1/invoices/void", {"id": acme["invoice_id"]})
+        assert [each["customer_name"] for each in json.loads(await late("--json"))["late"]] == [
+            "bolt"
+        ]
+        assert await asyncio.to_thread(_refused, "late", "--after", "x") == 2
+
+    play(scenario)
+
+
+def _refused(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code

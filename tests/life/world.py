@@ -31,7 +31,7 @@ DUE = DECEMBER + GRACE
 HOUR = timedelta(hours=1)
 _EMPTY = """
 TRUNCATE customer, plan, billable_metric, projection_position, usage_series, usage_hour,
-    usage_month, usage_distinct, stale_draft, late_mark CASCADE
+    usage_month, usage_distinct, usage_distinct_month, stale_draft, late_mark CASCADE
 """
 # As a replay that counted as many ranges.
 _LEVEL = """
@@ -52,6 +52,7 @@ class Used:
     amount: int
     accepted_at: datetime
     partition: int
+    group: tuple[str, ...] = ()
 
 
 @dataclass
@@ -113,11 +114,13 @@ class World:
         await self.price()
         return customer, reply["data"]["id"]
 
-    def use(self, reference: str, amount: int, at: datetime, partition: int = 0) -> None:
+    def use(
+        self, reference: str, amount: int, at: datetime, partition: int = 0, group: str = ""
+    ) -> None:
         """An event is accepted now."""
         self.log.now_ms = int(self.now.timestamp() * 1000)
         self.log.put(RAW, partition, None, b"")
-        used = Used(reference, at, amount, self.now, partition)
+        used = Used(reference, at, amount, self.now, partition, tuple(group))
         self.waiting.setdefault(partition, []).append(used)
 
     async def count(self, *partitions: int) -> list[Used]:
@@ -147,7 +150,7 @@ class World:
         self.positions[place] = Position(advance.next_raw, advance.next_rated)
         aggregates: dict[AggregateKey, Aggregate] = {}
         for each in used:
-            key = AggregateKey(each.reference, self.metric, (), hour_of(each.at))
+            key = AggregateKey(each.reference, self.metric, each.group, hour_of(each.at))
             aggregates.setdefault(key, Aggregate()).merge(Aggregate(1, Decimal(each.amount)))
         return Flush({partition: advance}, aggregates)
 

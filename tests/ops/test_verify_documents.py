@@ -10,9 +10,11 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain import plan as limits
 from services.domain.pricing.invoice import price_period
 from services.domain.pricing.terms import OverageRateAdjustment, PlanTerms
 from services.domain.pricing.usage import PeriodUsage
@@ -131,6 +133,13 @@ def expected(case: Case) -> dict[str, object]:
 @given(cases)
 def test_pricing_writes_what_is_expected(case: Case) -> None:
     assert list(differing(expected(case), written(case), "")) == []
+
+
+@given(cases, st.integers(1, 2))
+def test_with_more_groups_than_have_lines_too(case: Case, most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "GROUP_LINES_MAX", most)
+        assert list(differing(expected(case), written(case), "")) == []
 
 
 @given(cases)

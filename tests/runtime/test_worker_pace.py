@@ -9,6 +9,7 @@ import pytest
 
 from services.domain.chain import ChainBroken
 from services.runtime.log import RAW, Record
+from services.runtime.worker import stretch
 from tests.runtime.worker_bench import Bench
 
 FOR_EVER_S = 3_600.0
@@ -75,6 +76,25 @@ def test_after_the_rest_it_goes_on_with_all_that_came_meanwhile() -> None:
         async with asyncio.timeout(10):
             while bench.step.seen[0] != list(range(12)):
                 await asyncio.sleep(0.001)
+        await bench.end()
+
+    asyncio.run(go())
+
+
+def test_it_rests_longer_with_fewer_partitions_up_to_twice_as_long() -> None:
+    assert stretch(held=8, partitions=8) == 1
+    assert stretch(held=5, partitions=8) == 1.6
+    assert stretch(held=2, partitions=8) == 2
+    assert stretch(held=0, partitions=8) == 2
+    assert stretch(held=1, partitions=0) == 1
+
+    async def go() -> None:
+        bench = await Bench(pace_s=0.02).start(0, 1)
+        assert bench.worker._rest_s == 0.02
+        await bench.consumer.assign([1])
+        assert bench.worker._rest_s == 0.04
+        await bench.consumer.assign([0, 1])
+        assert bench.worker._rest_s == 0.02
         await bench.end()
 
     asyncio.run(go())

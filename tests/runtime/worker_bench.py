@@ -67,6 +67,7 @@ class Bench:
             topic=RAW,
             records_max=4,
             step=self.step,
+            partitions=2,
             pace_s=pace_s,
             ready=self._note_ready,
         )

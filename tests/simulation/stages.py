@@ -133,7 +133,14 @@ async def projector(world: World, process: Process) -> None:
 async def work(world: World, process: Process, topic: str, step: DedupStep | ProjectorStep) -> None:
     """A worker over a step."""
     consumer = SimulatedConsumer(world.servers, topic, world.groups[process.stage], process)
-    worker = Worker(consumer, topic=topic, records_max=1_000, step=step, pace_s=0.1)
+    worker = Worker(
+        consumer,
+        topic=topic,
+        records_max=1_000,
+        step=step,
+        partitions=world.partitions,
+        pace_s=0.1,
+    )
     await worker.start()
     await worker.run(asyncio.Event())
 

@@ -39,32 +39,45 @@ class PriceAdjustment:
 
 def adjusted(charge: Charge, adjustments: Sequence[PriceAdjustment], number: int) -> Charge:
     """The charge as it is in the period of this number."""
-    own = [a for a in adjustments if a.charge_id == charge.id and a.start_period <= number]
-    if not own:
+    held = _holding(charge, adjustments, number)
+    if not held:
         return charge
-    quantity = _holding(own, AdjustmentType.QUANTITY, None)
-    tiers = tuple(Tier(tier.starts_after, _price(tier, own)) for tier in charge.tiers)
+    quantity = _value(held, AdjustmentType.QUANTITY, None)
+    tiers = tuple(Tier(tier.starts_after, _price(tier, held)) for tier in charge.tiers)
     return replace(charge, tiers=tiers, quantity=charge.quantity if quantity is None else quantity)
 
 
-def _price(tier: Tier, adjustments: Sequence[PriceAdjustment]) -> Decimal:
-    override = _holding(adjustments, AdjustmentType.OVERRIDE, tier.starts_after)
+# By kind and tier, the adjustment that began last.
+_Holding = dict[tuple[AdjustmentType, Decimal | None], PriceAdjustment]
+
+
+def _holding(charge: Charge, adjustments: Iterable[PriceAdjustment], number: int) -> _Holding:
+    """Looked through once for all tiers: there may be a thousand of either."""
+    held: _Holding = {}
+    for each in adjustments:
+        if each.charge_id == charge.id and each.start_period <= number:
+            place = each.adjustment_type, each.tier
+            if place not in held or each.start_period > held[place].start_period:
+                held[place] = each
+    return held
+
+
+def _price(tier: Tier, held: _Holding) -> Decimal:
+    override = _value(held, AdjustmentType.OVERRIDE, tier.starts_after)
     price = tier.price if override is None else override
-    percentage = _holding(adjustments, AdjustmentType.PERCENTAGE, tier.starts_after)
+    percentage = _value(held, AdjustmentType.PERCENTAGE, tier.starts_after)
     if percentage is not None:
         price = multiply(price, add(ONE, percentage))
-    fixed = _holding(adjustments, AdjustmentType.FIXED, tier.starts_after)
+    fixed = _value(held, AdjustmentType.FIXED, tier.starts_after)
     return price if fixed is None else add(price, fixed)
 
 
-def _holding(
-    adjustments: Iterable[PriceAdjustment], kind: AdjustmentType, tier: Decimal | None
-) -> Decimal | None:
-    """The value of the one of its kind that holds."""
-    found = [a for a in adjustments if a.adjustment_type is kind and a.tier in (None, tier)]
-    if not found:
-        return None
-    return max(found, key=lambda a: (a.start_period, a.tier is not None)).value
+def _value(held: _Holding, kind: AdjustmentType, tier: Decimal | None) -> Decimal | None:
+    """The value of the one of its kind that holds for a tier."""
+    own, every = held.get((kind, tier)), held.get((kind, None))
+    if own is None or (every is not None and every.start_period > own.start_period):
+        own = every
+    return None if own is None else own.value
 
 
 def adjustment_faults(plan: Plan, adjustments: Sequence[PriceAdjustment]) -> list[tuple[str, str]]:
@@ -118,24 +131,37 @@ def _misfits(charge: Charge, adjustment: PriceAdjustment) -> Iterable[tuple[str,
 
 
 def _negative_prices(plan: Plan, adjustments: Sequence[PriceAdjustment]) -> list[tuple[str, str]]:
-    """Adjustments of which the sum takes a price below 0 from some period on."""
-    for number in sorted({adjustment.start_period for adjustment in adjustments}):
-        for charge in plan.charges:
-            for tier in adjusted(charge, adjustments, number).tiers:
-                if tier.price < 0:
-                    place = next(
-                        index
-                        for index, each in enumerate(adjustments)
-                        if each.charge_id == charge.id
-                        and each.adjustment_type is AdjustmentType.FIXED
-                        and each.start_period <= number
-                        and each.tier in (None, tier.starts_after)
-                    )
-                    return [
-                        (
-                            f"price_adjustments[{place}].value",
-                            f"takes the price of charge {charge.name!r} below 0 from billing"
-                            f" period {number} on",
-                        )
-                    ]
-    return []
+    """Adjustments that take a price below 0 from some period on; of each charge the first."""
+    by_charge: dict[UUID, list[tuple[int, PriceAdjustment]]] = {}
+    for index, each in enumerate(adjustments):
+        by_charge.setdefault(each.charge_id, []).append((index, each))
+    found = (_below_zero(charge, by_charge.get(charge.id, ())) for charge in plan.charges)
+    return [fault for fault in found if fault is not None]
+
+
+def _below_zero(
+    charge: Charge, numbered: Sequence[tuple[int, PriceAdjustment]]
+) -> tuple[str, str] | None:
+    """Only a fixed one can do that. `numbered`: the charge's own, with their places."""
+    fixed = [
+        (index, each)
+        for index, each in numbered
+        if each.adjustment_type is AdjustmentType.FIXED and each.value < 0
+    ]
+    if not fixed:
+        return None
+    own = [each for _, each in numbered]
+    for number in sorted({each.start_period for each in own}):
+        for tier in adjusted(charge, own, number).tiers:
+            if tier.price < 0:
+                place = next(
+                    index
+                    for index, each in fixed
+                    if each.start_period <= number and each.tier in (None, tier.starts_after)
+                )
+                reason = f"takes the price of charge {charge.name!r} below 0"
+                return (
+                    f"price_adjustments[{place}].value",
+                    f"{reason} from billing period {number} on",
+                )
+    return None

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from services.domain.money import CreditType
 from services.domain.period import Period
-from services.domain.plan import Plan
+from services.domain.plan import Plan, PlanCreditGrant
 from services.domain.schedule import Schedule
 
 
@@ -42,8 +42,9 @@ def application_order(grant: CreditGrant) -> tuple[Decimal, datetime, UUID]:
 
 def granted_by_plan(
     plan: Plan, schedule: Schedule, customer_plan_id: UUID, until: datetime
-) -> Iterator[CreditGrant]:
-    """Grants that a plan makes to its customer in the periods that begin before `until`.
+) -> Iterator[tuple[PlanCreditGrant, CreditGrant]]:
+    """Grants that a plan makes to its customer in the periods that begin before `until`, each with
+    what the plan says of it.
 
     With the first regular period, and again every `recurrence_interval` periods within the first
     `recurrence_duration`; each holds for `effective_duration` whole periods. Ids are derived from
@@ -56,12 +57,15 @@ def granted_by_plan(
                 continue
             if period.number % interval if interval else period.number:
                 continue
-            yield CreditGrant(
-                id=uuid5(customer_plan_id, f"credit grant {index} of period {period.number}"),
-                name=granted.name,
-                unit=granted.granted_unit,
-                amount=granted.amount_granted,
-                priority=granted.priority,
-                effective_at=period.held.start,
-                expires_at=schedule.whole(period.number + granted.effective_duration).start,
+            yield (
+                granted,
+                CreditGrant(
+                    id=uuid5(customer_plan_id, f"credit grant {index} of period {period.number}"),
+                    name=granted.name,
+                    unit=granted.granted_unit,
+                    amount=granted.amount_granted,
+                    priority=granted.priority,
+                    effective_at=period.held.start,
+                    expires_at=schedule.whole(period.number + granted.effective_duration).start,
+                ),
             )

@@ -1,16 +1,20 @@
 """The lines of an invoice: every charge priced, and put together by product and group.
 
 A product has one line; its charges that are grouped have a line for each value of their group key,
-where there is usage (METRONOME 4.3), priced as if it were alone: tiers are per group value.
+where there is usage (METRONOME 4.3), priced as if it were alone: tiers are per group value. Beyond
+GROUP_LINES_MAX groups, in their order, one more line has what all others come to, tier by tier.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
-from services.domain.number import ZERO
+from services.domain import plan as limits
+from services.domain.number import ZERO, add
 from services.domain.plan import Charge, ChargeType, Plan
 from services.domain.pricing.charge import (
     ChargeLine,
@@ -21,6 +25,7 @@ from services.domain.pricing.charge import (
     price_usage,
     sum_of,
 )
+from services.domain.pricing.tiers import TierLine
 from services.domain.pricing.usage import GroupKey, GroupValues, PeriodUsage
 
 
@@ -33,6 +38,7 @@ class ProductLine(NamedTuple):
     total: Decimal
     group_key: GroupKey = ()
     group_values: GroupValues = ()
+    others: int = 0  # of how many groups beyond those that have lines of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +113,45 @@ def _by_group(found: list[ChargeLine]) -> Iterator[ProductLine]:
     together: dict[tuple[GroupKey, GroupValues], list[ChargeLine]] = {}
     for line in found:
         together.setdefault((line.charge.group_key, line.group_values), []).append(line)
-    for key, values in sorted(together, key=_group_order):
-        yield _product_line(together[key, values], key, values)
+    for key, groups in groupby(sorted(together, key=_group_order), key=itemgetter(0)):
+        places = list(groups)
+        for place in places[: limits.GROUP_LINES_MAX]:
+            yield _product_line(together[place], *place)
+        others = {values for _, values in places[limits.GROUP_LINES_MAX :]}
+        if others:
+            theirs = [line for line in found if line.charge.group_key == key]
+            theirs = [line for line in theirs if line.group_values in others]
+            yield _of_others(key, theirs)._replace(others=len(others))
+
+
+def _of_others(key: GroupKey, lines: list[ChargeLine]) -> ProductLine:
+    """What several groups come to. Each was priced alone, so its tiers add up and still multiply
+    out."""
+    of_charges: dict[UUID, list[ChargeLine]] = {}
+    for line in lines:
+        of_charges.setdefault(line.charge.id, []).append(line)
+    return _product_line([_added_up(each) for each in of_charges.values()], key, ())
+
+
+def _added_up(lines: list[ChargeLine]) -> ChargeLine:
+    tiers: dict[Decimal, TierLine] = {}
+    for line in lines:
+        for tier in line.tiers:
+            held = tiers.get(tier.starts_after)
+            tiers[tier.starts_after] = (
+                tier
+                if held is None
+                else held._replace(
+                    quantity=add(held.quantity, tier.quantity),
+                    subtotal=add(held.subtotal, tier.subtotal),
+                )
+            )
+    return ChargeLine(
+        lines[0].charge,
+        sum_of(line.quantity for line in lines),
+        tuple(tiers[start] for start in sorted(tiers)),
+        sum_of(line.subtotal for line in lines),
+    )
 
 
 def _group_order(

@@ -6,8 +6,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from services.domain.plan import Plan
-
 GroupKey = tuple[str, ...]
 GroupValues = tuple[str | None, ...]  # in the order of the key; None where events lack the property
 
@@ -25,13 +23,3 @@ class PeriodUsage(NamedTuple):
     # The regular periods before this one, the oldest first: at least as many as
     # `services.domain.pricing.charge.periods_run_on` asks for.
     earlier: tuple["PeriodUsage", ...] = ()
-
-
-def meters_of(plan: Plan) -> frozenset[tuple[UUID, GroupKey]]:
-    """What has to be metered to price a plan: metrics, each with the group key by which it is
-    wanted; the empty one for the whole."""
-    return frozenset(
-        (charge.metric_id, charge.group_key)
-        for charge in plan.charges
-        if charge.metric_id is not None
-    )

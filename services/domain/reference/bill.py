@@ -3,7 +3,7 @@ quantities by group, once more and plainly; the prices are in `price`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +15,7 @@ from services.domain.meter import Aggregation, BillableMetric
 from services.domain.plan import Plan
 from services.domain.pricing.adjustment import PriceAdjustment
 from services.domain.reference.calendar import Days, periods_by_day
+from services.domain.reference.credits import Grants, bill_credited
 from services.domain.reference.price import (
     Bill,
     ChargeAmount,
@@ -97,14 +98,22 @@ def _periods(
 
 
 def bill_span(
-    span: Span, periods: tuple[Days, ...], place: int, held: "Held", metrics: "Metrics"
+    span: Span,
+    periods: tuple[Days, ...],
+    place: int,
+    held: "Held",
+    metrics: "Metrics",
+    *,
+    grants: Grants = (),
 ) -> Bill:
-    """Price one of the periods of a span."""
+    """Price one of the periods of a span. `grants`: those of the customer that may pay for it."""
     days = periods[place]
     reset = max((charge.tier_reset_frequency for charge in span.plan.charges), default=1)
     earlier = [before for before in periods[:place] if not before.trial and not days.trial]
-    used = _used(span, days, held, metrics)
-    before = tuple(_used(span, each, held, metrics) for each in earlier[::-1][: reset - 1][::-1])
+    before = tuple(
+        _used(span, Bounds(each.start, each.end), held, metrics)
+        for each in earlier[::-1][: reset - 1][::-1]
+    )
     terms = Terms(
         number=days.number,
         days=((days.end - days.start).days, days.days_whole),
@@ -113,11 +122,18 @@ def bill_span(
         trial=days.trial,
         trial_cap=span.trial_cap if days.trial else None,
     )
-    return bill_period(span.plan, Used(used.quantities, used.groups, before), terms)
+    edges = {edge for grant, _ in grants for edge in (grant.effective_at, grant.expires_at)}
+    ends = [*sorted(edge for edge in edges if days.start < edge < days.end), days.end]
+    used = [
+        (end, replace(_used(span, Bounds(days.start, end), held, metrics), earlier=before))
+        for end in ends
+    ]
+    if not grants:
+        return bill_period(span.plan, used[-1][1], terms)
+    return bill_credited(span.plan, used, days.start, terms, grants)
 
 
-def _used(span: Span, days: Days, held: "Held", metrics: "Metrics") -> Used:
-    bounds = Bounds(days.start, days.end)
+def _used(span: Span, bounds: Bounds, held: "Held", metrics: "Metrics") -> Used:
     quantities: dict[UUID, Fraction] = {}
     groups: dict[tuple[UUID, tuple[str, ...]], Mapping[GroupValues, Fraction]] = {}
     for charge in span.plan.charges:

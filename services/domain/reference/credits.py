@@ -3,13 +3,47 @@ product after the other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from uuid import UUID
 
+from services.domain.plan import Plan
 from services.domain.pricing.grant import CreditGrant
+from services.domain.reference.price import Bill, bill_period, lines_of
+from services.domain.reference.terms import Terms, Used
 
 NOTHING = Fraction(0)
+
+Grants = Sequence[tuple[CreditGrant, Fraction]]
+"""With what is left of each."""
+
+
+def bill_credited(
+    plan: Plan, used: Sequence[tuple[datetime, Used]], start: datetime, terms: Terms, grants: Grants
+) -> Bill:
+    """Price a period of which credits pay a part. `used`: from its start up to each instant at
+    which a grant begins or expires, the end of the period last. Priced once without credits, to
+    know what there is for them to pay."""
+    (_, whole) = used[-1]
+    free = -sum(
+        (amount for name, amount in bill_period(plan, whole, terms).adjustments if name == "Trial"),
+        NOTHING,
+    )
+    pieces = []
+    before = dict[UUID, Fraction]()
+    for end, until in used:
+        after: dict[UUID, Fraction] = {}
+        for line in lines_of(plan, until, terms):
+            after[line.product_id] = after.get(line.product_id, NOTHING) + line.total
+        products = dict.fromkeys((*after, *before))
+        piece = {p: after.get(p, NOTHING) - before.get(p, NOTHING) for p in products}
+        pieces.append((start, end, piece))
+        start, before = end, after
+    paid = paid_by(pieces, grants, plan.unit.id, free)
+    order = sorted((grant for grant, _ in grants), key=lambda g: (g.priority, g.expires_at, g.id))
+    shown = tuple((grant.name, paid[grant.id], grant.id) for grant in order if grant.id in paid)
+    return bill_period(plan, whole, replace(terms, credits=shown))
 
 
 def paid_by(

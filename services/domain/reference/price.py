@@ -4,7 +4,7 @@ rounding; written down as they are meant and not as they are computed fast.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
@@ -12,38 +12,19 @@ from uuid import UUID
 
 from services.domain.money import CreditType
 from services.domain.plan import Charge, ChargeType, Plan, RoundingBehavior, Tiering
+from services.domain.reference.lines import (
+    NOTHING,
+    ChargeAmount,
+    Line,
+    TierAmount,
+    within_limit,
+)
 from services.domain.reference.ramps import Price, prices_of, quantity_of_fixed, steps_of
 from services.domain.reference.terms import GroupValues, Terms, Used
 
+__all__ = ["Bill", "ChargeAmount", "Line", "TierAmount", "bill_of", "bill_period", "lines_of"]
+
 QUANTITY_PLACES = 20
-NOTHING = Fraction(0)
-
-
-class TierAmount(NamedTuple):
-    """The part of a quantity that one tier prices."""
-
-    starts_after: Fraction
-    quantity: Fraction
-    price: Fraction
-    subtotal: Fraction
-
-
-class ChargeAmount(NamedTuple):
-    """One charge of an invoice."""
-
-    charge_id: UUID
-    quantity: Fraction
-    tiers: tuple[TierAmount, ...]
-    subtotal: Fraction
-
-
-class Line(NamedTuple):
-    """One product of an invoice, or one group of it."""
-
-    product_id: UUID
-    charges: tuple[ChargeAmount, ...]
-    total: Fraction
-    group: tuple[tuple[str, ...], GroupValues] = ((), ())
 
 
 class Conversion(NamedTuple):
@@ -65,6 +46,7 @@ class Bill:
     due: Fraction
     adjustments: tuple[tuple[str, Fraction], ...] = ()  # (name, amount) in order
     conversion: Conversion | None = None
+    grants: Mapping[int, UUID] = field(default_factory=dict)  # by place in `adjustments`
 
 
 def bill_of(plan: Plan, quantities: Mapping[UUID, Fraction]) -> Bill:
@@ -87,7 +69,8 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
     for minimum in minimums:
         if minimum.unit == plan.unit and minimum.value > spend:
             adjustments.append((minimum.name, Fraction(minimum.value) - spend))
-    adjustments += [(name, -amount) for name, amount in terms.credits]
+    grants = {len(adjustments) + place: each[2] for place, each in enumerate(terms.credits)}
+    adjustments += [(name, -amount) for name, amount, _ in terms.credits]
     due += sum((amount for _, amount in adjustments), NOTHING)
     conversion = None
     for rate in steps_of(plan.overage_rates, terms.number):
@@ -102,7 +85,7 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
                 adjustments.append((minimum.name, lacking))
                 due += lacking
     total = half_away(due, places)
-    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion)
+    return Bill(lines, subtotal, total, due, tuple(adjustments), conversion, grants)
 
 
 def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
@@ -141,6 +124,7 @@ def _product(
 ) -> Iterator[Line]:
     mine = [place for place, charge in enumerate(charges) if charge.product_id == product_id]
     groups = {(charges[place].group_key, values) for place in mine for values in amounts[place]}
+    by_key: dict[tuple[str, ...], list[Line]] = {}
     for key, values in sorted(groups, key=_sortable):
         found = tuple(
             amounts[place][values]
@@ -148,7 +132,10 @@ def _product(
             if charges[place].group_key == key and values in amounts[place]
         )
         total = sum((amount.subtotal for amount in found), NOTHING)
-        yield Line(product_id, found, total, (key, values))
+        by_key.setdefault(key, []).append(Line(product_id, found, total, (key, values)))
+    for key, lines in by_key.items():
+        ids = [charges[place].id for place in mine if charges[place].group_key == key]
+        yield from within_limit(lines, ids)
 
 
 def _sortable(group: tuple[tuple[str, ...], GroupValues]) -> tuple[tuple[str, ...], list[str]]:

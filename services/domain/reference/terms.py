@@ -33,4 +33,4 @@ class Terms:
     overage: Mapping[UUID, Decimal] = field(default_factory=dict)  # own factor by currency
     trial: bool = False
     trial_cap: Fraction | None = None
-    credits: tuple[tuple[str, Fraction], ...] = ()  # (name, amount covered) in order
+    credits: tuple[tuple[str, Fraction, UUID], ...] = ()  # (name, amount covered, grant) in order
