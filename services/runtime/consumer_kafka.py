@@ -27,6 +27,9 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 2_000
 # How long to leave aiokafka alone when it misses a committed offset before our seek.
 _SEEK_WAIT_S = 0.02
+# aiokafka waits for the group's coordinator, which after a kill of Kafka may never come, without end;
+# offsets for lag tools must not hold up the counting.
+_COMMIT_S_MAX = 5.0
 
 
 class KafkaConsumer:
@@ -146,10 +149,11 @@ class KafkaConsumer:
     async def commit(self, positions: Mapping[int, int]) -> None:
         """See Consumer."""
         try:
-            await self._consumer.commit(
-                {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
-            )
-        except KafkaError as error:
+            async with asyncio.timeout(_COMMIT_S_MAX):
+                await self._consumer.commit(
+                    {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
+                )
+        except (KafkaError, TimeoutError) as error:
             logger.warning("offsets for lag tools were not committed: %r", error)
 
 
