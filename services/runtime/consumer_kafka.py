@@ -27,8 +27,8 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 2_000
 # How long to leave aiokafka alone when it misses a committed offset before our seek.
 _SEEK_WAIT_S = 0.02
-# aiokafka waits for the group's coordinator, which after a kill of Kafka may never come, without end;
-# offsets for lag tools must not hold up the counting.
+# aiokafka waits for the group's coordinator without end, and after a kill of Kafka it may never
+# come; offsets for lag tools must not hold up the counting.
 _COMMIT_S_MAX = 5.0
 
 
