@@ -4,16 +4,13 @@ nothing that they should not.
 """
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
 from services.domain.period import month_start
 from tests.integration.client import Billed, Tollgate, command, event, wait_until
-from tests.integration.running import running
 from tests.integration.test_invoice_life import (
     counted,
     final,
@@ -23,21 +20,6 @@ from tests.integration.test_invoice_life import (
     use,
 )
 from tests.integration.verifying import verify
-
-
-@pytest.fixture(scope="module")
-def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where they are armed."""
-    return tmp_path_factory.mktemp("failpoints")
-
-
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterator[Tollgate]:
-    """A Tollgate without grace."""
-    directory = tmp_path_factory.mktemp("tollgate")
-    environ = {"TOLLGATE_GRACE_HOURS": "0", "TOLLGATE_FAILPOINT_DIR": str(failpoints)}
-    with running(directory, **environ) as tollgate:
-        yield tollgate
 
 
 def grant(tollgate: Tollgate, billed: Billed, amount: int) -> str:

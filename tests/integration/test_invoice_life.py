@@ -3,7 +3,6 @@ soon as it has an invoice. The projector is killed while it finalizes.
 """
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,7 @@ from metronome import Metronome
 
 from services.domain.period import month_start
 from tests.integration.client import Billed, Tollgate, command, event, wait_until
-from tests.integration.running import running
 from tests.integration.verifying import verify
-
-
-@pytest.fixture(scope="module")
-def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where they are armed."""
-    return tmp_path_factory.mktemp("failpoints")
-
-
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterator[Tollgate]:
-    """A Tollgate without grace."""
-    directory = tmp_path_factory.mktemp("tollgate")
-    environ = {"TOLLGATE_GRACE_HOURS": "0", "TOLLGATE_FAILPOINT_DIR": str(failpoints)}
-    with running(directory, **environ) as tollgate:
-        yield tollgate
 
 
 def last_month() -> datetime:
