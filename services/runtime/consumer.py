@@ -23,6 +23,17 @@ class OffsetsGone(Exception):
         self.offsets = dict(offsets)  # partition -> the offset that was to be read
 
 
+class GroupLost(Exception):
+    """Records come, and the group does not answer: somebody else may have the partitions."""
+
+    def __init__(self, group: str, reason: Exception) -> None:
+        super().__init__(
+            f"{group}: Kafka has not answered this consumer group for long, though records are"
+            f" read ({reason!r}). The process ends, and joins the group anew when it is started"
+            " again; nothing is lost."
+        )
+
+
 class Assignee(Protocol):
     """Who is told which partitions the group gives and takes. Must not raise."""
 
@@ -73,6 +84,6 @@ class Consumer(Protocol):
         ...
 
     async def commit(self, positions: Mapping[int, int]) -> None:
-        """Tell lag tools how far each partition is. Nothing of ours reads it, so it never raises
-        for want of an answer."""
+        """Tell lag tools how far each partition is. Nothing of ours reads it, so a want of an
+        answer is no error. Raises GroupLost after a row of them."""
         ...

@@ -14,7 +14,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from services.runtime.consumer import Assignee, OffsetsGone
+from services.runtime.consumer import Assignee, GroupLost, OffsetsGone
 from services.runtime.log import Record
 from services.runtime.log_kafka import FETCH_BYTES, as_record
 
@@ -30,6 +30,8 @@ _SEEK_WAIT_S = 0.02
 # aiokafka waits for the group's coordinator without end, and after a kill of Kafka it may never
 # come; offsets for lag tools must not hold up the counting.
 _COMMIT_S_MAX = 5.0
+# In a row. There is one a second at most, and none while Kafka is away, since no records come.
+_COMMITS_FAILED_MAX = 10
 
 
 class KafkaConsumer:
@@ -47,7 +49,9 @@ class KafkaConsumer:
         """`instance_id`: of a static member of the group (TOLLGATE_INSTANCE_ID), or None;
         `fetch_bytes`: what a poll brings of a partition, about (a record beyond it comes whole)."""
         self._topic = topic
+        self._group = group
         self._behind = False
+        self._commits_failed = 0
         # Given no records until they are assigned again.
         self._halted: set[int] = set()
         # Paused from one poll to the next. aiokafka would fetch ahead as soon as a poll has emptied
@@ -155,6 +159,11 @@ class KafkaConsumer:
                 )
         except (KafkaError, TimeoutError) as error:
             logger.warning("offsets for lag tools were not committed: %r", error)
+            self._commits_failed += 1
+            if self._commits_failed >= _COMMITS_FAILED_MAX:
+                raise GroupLost(self._group, error) from error
+        else:
+            self._commits_failed = 0
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from services.runtime import failpoint
+from services.runtime import failpoint, uvloop_kafka
 from services.runtime.settings import Settings, settings_or_exit
 
 Stage = Callable[[Settings, asyncio.Event], Awaitable[None]]
@@ -36,6 +36,7 @@ def run_stage(name: str, stage: Stage, argv: list[str]) -> int:
     settings = settings_or_exit(os.environ, argv)
     start_logging(name, settings.log_level)
     failpoint.watch(name, settings.failpoint_dir)
+    uvloop_kafka.mend()
     try:
         uvloop.run(_until_stopped(stage, settings))
     except Exception:  # the last line of defence: say what ended the process
