@@ -4,16 +4,13 @@ final ones change or use more of a grant than it gave.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from random import Random
 from typing import Any
 from uuid import UUID
 
 from services.projector.drafts_postgres import PostgresDrafts
 from services.projector.pricer import Pricer
-from tests.life.conftest import Scenario
 from tests.life.granting import (
     DAY,
     FOREVER,
@@ -25,9 +22,9 @@ from tests.life.granting import (
     overspent,
     taken,
 )
-from tests.life.world import DECEMBER, HOUR, PARTITIONS, Used, World
+from tests.life.orders import Order, Play, play_orders
+from tests.life.world import DECEMBER, HOUR, PARTITIONS
 
-Play = Callable[[Scenario], None]
 SEEDS = 15
 STEPS = 60
 CUSTOMERS = ("acme", "bolt")
@@ -36,16 +33,12 @@ STARTS = DECEMBER - 12 * DAY
 
 
 @dataclass
-class Run:
-    """One order of steps, and what must hold after each."""
+class Credits(Order):
+    """Of grants to two customers."""
 
-    world: World
-    random: Random
     customers: dict[str, str] = field(default_factory=dict)  # by alias
     grants: list[tuple[str, UUID]] = field(default_factory=list)
-    counted: list[Used] = field(default_factory=list)
-    final: dict[UUID, str] = field(default_factory=dict)
-    steps: list[str] = field(default_factory=list)
+    paid: int = 0  # how often a grant has paid in the end
 
     async def go(self) -> None:
         """All of it."""
@@ -73,26 +66,16 @@ class Run:
             self.void: 1,
             self.regenerate: 2,
         }
-        for _ in range(STEPS):
-            [step] = self.random.choices(list(steps), list(steps.values()))
-            self.steps.append(step.__name__)
-            await step()
-            await self.check()
-        for _ in range(3):
-            self.counted += await self.world.count()
-            await self.world.settle()
-            await self.check()
+        await self.take_any(steps, STEPS)
+        await self.settle()
         assert await differences(self.world, self.counted) == []
+        self.paid = sum([len(await taken(self.world, each)) for each in self.customers.values()])
 
     async def use(self) -> None:
         """An event of some time around the turn of the month."""
         at = DECEMBER + timedelta(minutes=self.random.randint(-9_000, 4_000))
         name = self.random.choice(CUSTOMERS)
         self.world.use(name, self.random.randint(1, 60), at, self.random.randrange(PARTITIONS))
-
-    async def count(self) -> None:
-        """Of one partition."""
-        self.counted += await self.world.count(self.random.randrange(PARTITIONS))
 
     async def price(self) -> None:
         """Some of it."""
@@ -159,23 +142,7 @@ class Run:
 
 
 def test_any_order_spends_each_credit_once(play: Play) -> None:
-    finals = paid = 0
-    for seed in range(SEEDS):
-        runs: list[Run] = []
-
-        async def scenario(world: World, seed: int = seed, runs: list[Run] = runs) -> None:
-            runs.append(Run(world, Random(seed)))
-            await runs[0].go()
-            every = [await taken(world, customer) for customer in runs[0].customers.values()]
-            nonlocal paid
-            paid += sum(len(each) for each in every)
-
-        try:
-            play(scenario)
-        except BaseException as error:
-            error.add_note(f"seed {seed}: {runs[0].steps}")
-            raise
-        finals += len(runs[0].final)
+    orders = play_orders(play, Credits, SEEDS)
     # The orders were worth something.
-    assert finals > 2 * SEEDS
-    assert paid > 3 * SEEDS
+    assert sum(len(each.final) for each in orders) > 2 * SEEDS
+    assert sum(each.paid for each in orders) > 3 * SEEDS
