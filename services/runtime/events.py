@@ -19,6 +19,7 @@ from services.domain.event import (
     TRANSACTION_ID_LENGTH_MAX,
 )
 from services.domain.number import in_bounds, parse_number
+from services.runtime.event_time import cut, cut_all, may_be_finer
 
 
 class WireEvent(msgspec.Struct, frozen=True, gc=False):
@@ -65,14 +66,16 @@ def decode_events(body: bytes) -> Sequence[WireEvent]:
     """All events of a request body; raises one of DECODE_ERRORS at the first fault. TextEvents
     when all are such; the attempt ends at the first property that is not text, so it costs those
     who send numbers next to nothing."""
+    events: Sequence[WireEvent]
     try:
-        return _TEXT_EVENTS.decode(body)
+        events = _TEXT_EVENTS.decode(body)
     except DECODE_ERRORS:
-        return _EVENTS.decode(body)
+        events = _EVENTS.decode(body)
+    return cut_all(events, body) if may_be_finer(body) else events
 
 
 def decode_event(raw: bytes | msgspec.Raw) -> WireEvent:
-    """One event; raises one of DECODE_ERRORS."""
+    """One event, its time as msgspec rounds it; raises one of DECODE_ERRORS."""
     return _EVENT.decode(raw)
 
 
@@ -143,6 +146,8 @@ def check_event(raw: bytes) -> WireEvent | Fault:
         event = _EVENT.decode(raw)
         if not raw.isascii():
             raw.decode()  # msgspec skips a field it does not know without looking at its text
+        if may_be_finer(raw):
+            event = cut(event, raw)
     except DECODE_ERRORS as error:
         return decoding_fault(error)
     return property_fault(event.properties) or text_fault(raw, event) or time_fault(event) or event
@@ -150,7 +155,7 @@ def check_event(raw: bytes) -> WireEvent | Fault:
 
 def checked_event(raw: bytes) -> WireEvent | Fault:
     """What `check_event` says, sooner for the usual event: in ASCII, without an escape, with a time
-    in UTC that is not of the last year."""
+    in UTC that is not of the last year. The time is as msgspec rounds it."""
     try:
         event = _EVENT.decode(raw)
     except DECODE_ERRORS as error:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.runtime.event_time import cut_each, may_be_finer
 from services.runtime.events import DECODE_ERRORS, WireEvent
 
 FORMAT_VERSION = 1  # of usage.unique
@@ -197,10 +198,15 @@ def decode_unique(value: bytes | None, place: str) -> UniqueBatch:
 
 def decode_unique_events(value: bytes | None, place: str) -> UniqueEvents:
     """As decode_unique, with the events parsed."""
+    content = value or b""
     try:
-        return _EVENTS_OF.decode(value or b"")
+        batch = _EVENTS_OF.decode(content)
     except DECODE_ERRORS as error:
         raise UnknownFormat(f"{place} is not a record of dedup: {error}") from error
+    if may_be_finer(content):  # of another producer's events: the gateway's are not
+        events = cut_each(batch.events, decode_unique(content, place).events)
+        batch = msgspec.structs.replace(batch, events=events)
+    return batch
 
 
 def decode_rated(value: bytes | None, place: str) -> RatedBatch:

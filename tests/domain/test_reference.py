@@ -230,7 +230,7 @@ def test_the_days_used_are_those_of_the_events() -> None:
     assert isinstance(event, Event)
     hour = (event.timestamp - EPOCH) // timedelta(hours=1)
     usage: Usage = {UsageKey("a", UUID(int=1), (), hour): Amount(1)}
-    assert days_used(usage) == {"a": {datetime(2026, 12, 1, tzinfo=UTC)}}
+    assert days_used(usage) == {"a": {datetime(2026, 11, 30, tzinfo=UTC)}}
 
 
 @pytest.mark.parametrize(("price", "total"), [("0.005", 1), ("-0.005", -1), ("0.00499", 0)])

@@ -1,9 +1,11 @@
 """The oracle and the pipeline read the same in every record, by separate code."""
 
 import ast
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,12 @@ def agree(value: bytes) -> Event | None:
     """Both read the same; returns what the oracle read."""
     content = content_of(value)
     found, wanted = check_event(content), read_event(content)
-    assert checked_event(content) == found
+    sooner = checked_event(content)
+    if isinstance(found, WireEvent) and isinstance(sooner, WireEvent):
+        # Its time is rounded, not cut.
+        assert abs(sooner.timestamp - found.timestamp) <= timedelta(microseconds=1)
+        sooner = msgspec.structs.replace(sooner, timestamp=found.timestamp)
+    assert sooner == found
     assert isinstance(found, WireEvent) is isinstance(wanted, Event), (found, wanted)
     if not isinstance(wanted, Event):
         return None

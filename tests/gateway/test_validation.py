@@ -211,6 +211,23 @@ def test_another_event_has_other_bytes(change: dict[str, object]) -> None:
     assert canonical(array(text(**change))) != canonical(array(GOOD))
 
 
+@pytest.mark.parametrize("properties", [{"timestamp": "x.123456789"}, {"bytes": 1.123456789}])
+def test_a_time_finer_than_a_microsecond_is_cut_and_stays_in_its_hour(
+    properties: dict[str, object],
+) -> None:
+    """Rounded it would be in the next hour, day or billing period."""
+    at = "2026-11-24T11:59:59"
+    times = [f"{at}.999999999Z", f"{at}.9999995Z", f"{at}.999999Z", f"{at}.9Z", f"{at}Z"]
+    body = array(*(text(timestamp=each, properties=properties) for each in times))
+    kept = [event.timestamp for event, _ in accept(body, NOW)]
+    last = datetime(2026, 11, 24, 11, 59, 59, 999_999, UTC)
+    assert kept[:3] == [last] * 3
+    assert kept[3:] == [last.replace(microsecond=900_000), last.replace(microsecond=0)]
+    assert {json.dumps(json.loads(each)["properties"]) for _, each in accept(body, NOW)} == {
+        json.dumps(properties)
+    }
+
+
 def accepted_or_refused(body: bytes) -> list[tuple[WireEvent, bytes]] | BadRequest:
     """What accept makes of it; anything else it raises is a fault of ours."""
     try:

@@ -101,8 +101,8 @@ def _has_nul(value: object) -> bool:
 
 
 def _instant(text: object) -> datetime | None:
-    """RFC 3339 with a zone, in UTC, to the nearest microsecond (half up); None when it is not one
-    or lies in the last year there is, which has no end."""
+    """RFC 3339 with a zone, in UTC, finer digits than microseconds cut; None when it is not one or
+    lies in the last year there is, which has no end."""
     if not isinstance(text, str) or not text.isascii() or len(text) < 20:
         return None
     day, between, rest = text[:10], text[10], text[11:]
@@ -131,7 +131,7 @@ def _fraction(tail: str) -> tuple[int | None, str]:
     digits = tail[1 : len(tail) - len(zone)]
     if not digits:
         return None, zone
-    return floor(Fraction(int(digits), 10 ** len(digits)) * 10**6 + Fraction(1, 2)), zone
+    return floor(Fraction(int(digits), 10 ** len(digits)) * 10**6), zone
 
 
 def _zone(text: str) -> timedelta | None:
