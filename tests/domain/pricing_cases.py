@@ -141,7 +141,8 @@ def plan_of(random: Random) -> Plan:
         TOKENS,
         tuple(charge_of(random, number) for number in range(random.randint(1, 5))),
         minimums=tuple(
-            Minimum("m", amount_of(random), random.choice((TOKENS, EUROS)), start)
+            Minimum("m", amount_of(random), unit, start)
+            for unit in (TOKENS, EUROS)
             for start in some(random, (0, 1, 3), 2)
         ),
         overage_rates=tuple(

@@ -91,6 +91,22 @@ def test_groups_beyond_the_limit_share_a_line_that_adds_up(case: Case, most: int
 
 
 @given(cases)
+def test_an_invoice_comes_to_the_higher_of_its_minimums_at_least(case: Case) -> None:
+    """Exactly, whatever was used, before credits are taken off: none on top of another."""
+    found = priced(case)
+    if found.conversion is None or case.trial is not None:
+        return
+    at = plan_at(case.plan, case.billed.number, case.adjustments)
+    factor = Fraction(found.conversion.factor)
+    least = dict.fromkeys((at.unit, found.unit), -Fraction(10**300))
+    least |= {minimum.unit: Fraction(minimum.value) for minimum in at.minimums}
+    credited = sum(Fraction(a.amount) for a in found.adjustments if a.credit_grant_id is not None)
+    spend = max(Fraction(found.subtotal), least[at.unit])
+    assert Fraction(found.due) == max(spend * factor, least[found.unit]) + credited * factor
+    assert billed(case).due == Fraction(found.due)
+
+
+@given(cases)
 def test_no_grant_pays_more_than_it_has_or_there_is(case: Case) -> None:
     found = priced(case)
     available = {each.grant.id: each.available for each in case.credits.grants}

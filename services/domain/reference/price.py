@@ -66,9 +66,11 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
         adjustments.append(("Trial", -max(free, NOTHING)))
         spend -= max(free, NOTHING)
     minimums = [] if terms.trial else steps_of(plan.minimums, terms.number)
+    least = spend
     for minimum in minimums:
         if minimum.unit == plan.unit and minimum.value > spend:
             adjustments.append((minimum.name, Fraction(minimum.value) - spend))
+            least += Fraction(minimum.value) - spend
     grants = {len(adjustments) + place: each[2] for place, each in enumerate(terms.credits)}
     adjustments += [(name, -amount) for name, amount, _ in terms.credits]
     due += sum((amount for _, amount in adjustments), NOTHING)
@@ -80,8 +82,8 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
         conversion = Conversion(due, factor, rate.fiat, len(adjustments))
         due, places = due * factor, rate.fiat.decimal_places
         for minimum in minimums:
-            if minimum.unit == rate.fiat and minimum.value > spend * factor:
-                lacking = Fraction(minimum.value) - spend * factor
+            if minimum.unit == rate.fiat and minimum.value > least * factor:
+                lacking = Fraction(minimum.value) - least * factor
                 adjustments.append((minimum.name, lacking))
                 due += lacking
     total = half_away(due, places)
