@@ -5,7 +5,7 @@ prices, and of a trial the usage charges only.
 
  1. unit conversion of the metered quantity, then started blocks      conversion
  2. tiers, on from the earlier periods of their window; each exact    tiers
- 3. fixed charges: tiers of the quantity, prorated by day             proration
+ 3. fixed charges: tiers of the quantity, prorated by day together    proration
  4. composites: a fraction of what their base comes to                charge
  5. minimum charges: what their base lacks                            charge
  6. a charge is the sum of its tiers, a line the sum of its
