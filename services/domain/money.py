@@ -1,4 +1,6 @@
-"""Money: the pricing unit and the one rounding. Every other amount stays exact with all digits."""
+"""Money: the pricing unit and the one rounding. Every other amount stays exact with all digits, but
+for shares of days that do not come out even (`pricing.proration`), which keep 20 and more places.
+"""
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -42,7 +44,7 @@ CURRENCIES = (
 def round_total(amount: Decimal, unit: CreditType) -> Decimal:
     """An invoice total: rounded once, half up (away from zero at the half), to the unit's places.
 
-    DESIGN section 8; the only rounding of money in Tollgate.
+    DESIGN section 8; the only rounding of money to places of its unit in Tollgate.
     """
     step = Decimal(1).scaleb(-unit.decimal_places)
     return plain(amount.quantize(step, context=_ROUNDING))

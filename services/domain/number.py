@@ -23,7 +23,8 @@ FRACTION_DIGITS_MAX = 38
 
 # The longest amount: 10^20 quantities, each an input, times an adjusted price (an input times one
 # plus an input), times an adjusted fraction of a composite, times a conversion factor:
-# 76 + 20 + 152 + 152 + 76 digits. 600 leaves room; should anything ever need more, Inexact and
+# 76 + 20 + 152 + 152 + 76 digits. (A prorated one has 8 for the days, but no 10^20 quantities.)
+# 600 leaves room; should anything ever need more, Inexact and
 # Rounded are trapped and the process stops rather than rounds.
 EXACT = Context(
     prec=600,

@@ -59,7 +59,8 @@ def _line_item(
     prorated: bool,
 ) -> str:
     """A line is a product, or a group of it. Metronome gives it quantity 1; where it is one metered
-    thing, its walk-through shows the metered quantity, which says more and multiplies out."""
+    thing, its walk-through shows the metered quantity, which says more and multiplies out; of what
+    is prorated but for the last digits, for its quantity is rounded for display."""
     first = texts[id(line.charges[0].charge)]
     charges = ",".join([_sub_line_item(texts, charge, span, spans) for charge in line.charges])
     quantity, price = "1", ""

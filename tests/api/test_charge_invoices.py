@@ -56,6 +56,33 @@ def test_fixed_composite_and_minimum_charges_of_a_plan_that_ends(play: Play) -> 
     play(scenario)
 
 
+async def euros_of(api: Api) -> str:
+    """The id of the currency."""
+    units = (await api.get("/v1/credit-types/list"))["data"]
+    return next(str(each["id"]) for each in units if each["name"] == "EUR")
+
+
+def test_a_fee_for_a_part_of_a_month_is_its_exact_share(play: Play) -> None:
+    """EUR 99.99 for 25 of 30 days is 83.325 and so 83.33."""
+
+    async def scenario(api: Api) -> None:
+        customer = await api.make_customer("fee")
+        fee = charge(None, (0, "99.99"), name="fee", charge_type="fixed", product_name="Fee")
+        plan = await make_plan(api, fee, credit_type_id=await euros_of(api))
+        await put_on(api, customer, plan, "2026-11-01", ending_before="2026-11-26T00:00:00Z")
+        [invoice] = await invoices(api, customer)
+        assert spans([invoice]) == [("2026-11-01", "2026-11-26", Decimal("83.33"))]
+        [line] = invoice["line_items"]
+        assert (line["is_prorated"], line["unit_price"]) == (True, Decimal("99.99"))
+        assert (line["quantity"], line["total"], invoice["subtotal"]) == (
+            Decimal("0.83333333333333333333"),
+            Decimal("83.325"),
+            Decimal("83.325"),
+        )
+
+    play(scenario)
+
+
 def test_a_trial_is_free_up_to_its_cap_and_has_its_own_invoice(play: Play) -> None:
     async def scenario(api: Api) -> None:
         metric, customer = await api.make_metric("SUM"), await api.make_customer("trial")
@@ -96,11 +123,7 @@ def test_own_prices_and_a_unit_of_ones_own_become_a_currency(play: Play) -> None
         uses = [(name, metric, (), utc(2026, 11, 3), "100") for name in ("own", "other")]
         await use(api, Aggregation.SUM, uses)
         unit = (await api.sdk.v1.pricing_units.create(name="tokens")).data.id
-        euros = next(
-            each["id"]
-            for each in (await api.get("/v1/credit-types/list"))["data"]
-            if each["name"] == "EUR"
-        )
+        euros = await euros_of(api)
         rate = {"fiat_credit_type_id": euros, "to_fiat_conversion_factor": "0.25"}
         plan = await make_plan(
             api,

@@ -51,7 +51,8 @@ Key = TypeVar("Key")
 METRICS = (UUID(int=1), UUID(int=2))
 PRODUCTS = (UUID(int=1), UUID(int=2), UUID(int=3))
 REGIONS = (None, "", "eu", "us", "é")
-SIMPLE_AMOUNTS = tuple(map(Decimal, ("10", "1", "0.01", "0.333", "7.5", "0")))
+SIMPLE_AMOUNTS = tuple(map(Decimal, ("10", "1", "0.01", "0.333", "7.5", "0", "99.99")))
+KINDS = (ChargeType.USAGE, ChargeType.USAGE, *ChargeType)
 EDGES = tuple(map(Decimal, ("100", "100.5", "10", "9.5", "0", "1e-38", "-1e-38", "1e37", "-1e37")))
 
 
@@ -100,9 +101,9 @@ def some(random: Random, values: Sequence[Key], count_max: int) -> tuple[Key, ..
     return tuple(random.sample(values, random.randint(0, count_max)))
 
 
-def charge_of(random: Random, number: int) -> Charge:
-    """One charge of any kind. Its name may make it a step of a ramp."""
-    kind = random.choice((ChargeType.USAGE, ChargeType.USAGE, *ChargeType))
+def charge_of(random: Random, number: int, kinds: Sequence[ChargeType] = KINDS) -> Charge:
+    """One charge of any of the kinds. Its name may make it a step of a ramp."""
+    kind = random.choice(kinds)
     charge = Charge(
         id=UUID(int=100 + number),
         name=random.choice("abcd"),
@@ -134,14 +135,17 @@ def charge_of(random: Random, number: int) -> Charge:
 
 
 def plan_of(random: Random) -> Plan:
-    """A plan in a custom pricing unit, perhaps with a rate to a currency."""
+    """A plan in a custom pricing unit, perhaps with a rate to a currency. One in four is of little
+    but fixed charges: several that are prorated together, and little enough for minimums."""
+    kinds = random.choice((*[KINDS] * 3, (*[ChargeType.FIXED] * 4, ChargeType.COMPOSITE)))
     return Plan(
         UUID(int=9),
         "plan",
         TOKENS,
-        tuple(charge_of(random, number) for number in range(random.randint(1, 5))),
+        tuple(charge_of(random, number, kinds) for number in range(random.randint(1, 5))),
         minimums=tuple(
-            Minimum("m", amount_of(random), random.choice((TOKENS, EUROS)), start)
+            Minimum("m", amount_of(random), unit, start)
+            for unit in (TOKENS, EUROS)
             for start in some(random, (0, 1, 3), 2)
         ),
         overage_rates=tuple(
@@ -200,8 +204,8 @@ def case_of(random: Random) -> Case:
     plan = plan_of(random)
     trial = random.choice((*[None] * 8, TrialTerms(), TrialTerms(Decimal(50))))
     number = 0 if trial else random.choice((0, 1, 2, 3, 5))
-    held = Period(START, START + timedelta(days=random.choice((30, 30, 10, 7))))
-    days = random.choice((30, 31, 90))
+    held = Period(START, START + timedelta(days=random.choice((30, 30, 25, 10, 7))))
+    days = random.choice((30, 31, 90, 366))
     whole = held if trial else Period(START, START + timedelta(days=days))
     usage = usage_of(random, number)
     grants = [grant_of(random, each) for each in range(random.randrange(4))]

@@ -3,6 +3,7 @@ agree to the last digit, and what is shown adds up.
 """
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
@@ -16,18 +17,19 @@ from services.domain import plan as limits
 from services.domain.meter import Aggregation, BillableMetric
 from services.domain.money import USD_CENTS
 from services.domain.number import ZERO
+from services.domain.period import Period
 from services.domain.plan import ChargeType, Minimum, OverageRate
 from services.domain.plan_faults import plan_faults
 from services.domain.pricing.adjustment import AdjustmentType, PriceAdjustment
 from services.domain.pricing.charge import sum_of
 from services.domain.pricing.invoice import Credits, PricedInvoice, price_period
-from services.domain.pricing.lines import ProductLine
+from services.domain.pricing.lines import ProductLine, Share
 from services.domain.pricing.reconcile import reconcile
 from services.domain.pricing.terms import PlanTerms, plan_at
 from services.domain.pricing.usage import PeriodUsage
 from services.domain.reference.credits import bill_credited
 from services.domain.reference.price import Bill, Line
-from tests.domain.plan_parts import METRIC, TOKENS, charge, plan
+from tests.domain.plan_parts import METRIC, NOVEMBER, TOKENS, charge, plan
 from tests.domain.plan_parts import billed as period_of_november
 from tests.domain.pricing_cases import (
     METRICS,
@@ -60,6 +62,12 @@ def billed(case: Case) -> Bill:
     )
 
 
+def faults(case: Case, found: PricedInvoice) -> list[str]:
+    """What does not add up."""
+    share = Share(case.billed.days_held, case.billed.days_whole)
+    return reconcile(plan_at(case.plan, case.billed.number, case.adjustments), found, share)
+
+
 @THOROUGH
 @given(cases)
 def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
@@ -69,8 +77,7 @@ def test_prices_agree_with_the_oracle_and_add_up(case: Case) -> None:
     assert [(a.name, Fraction(a.amount)) for a in found.adjustments] == list(wanted.adjustments)
     assert Fraction(found.due) == wanted.due
     assert Fraction(found.total) == wanted.total
-    plan = plan_at(case.plan, case.billed.number, case.adjustments)
-    assert reconcile(plan, found) == []
+    assert faults(case, found) == []
 
 
 @given(cases, st.integers(1, 3))
@@ -83,11 +90,26 @@ def test_groups_beyond_the_limit_share_a_line_that_adds_up(case: Case, most: int
     assert [_line(line) for line in found.lines] == [_fractions(line) for line in wanted.lines]
     assert [line.others for line in found.lines] == [line.others for line in wanted.lines]
     assert found[1:] == unlimited[1:]
-    plan = plan_at(case.plan, case.billed.number, case.adjustments)
-    assert reconcile(plan, found) == []
+    assert faults(case, found) == []
     of_key = Counter((line.product_id, line.group_key) for line in found.lines)
     assert max(of_key.values(), default=0) <= most + 1
     assert sum(line.others or 1 for line in found.lines) == len(unlimited.lines)
+
+
+@given(cases)
+def test_an_invoice_comes_to_the_higher_of_its_minimums_at_least(case: Case) -> None:
+    """Exactly, whatever was used, before credits are taken off: none on top of another."""
+    found = priced(case)
+    if found.conversion is None or case.trial is not None:
+        return
+    at = plan_at(case.plan, case.billed.number, case.adjustments)
+    factor = Fraction(found.conversion.factor)
+    least = dict.fromkeys((at.unit, found.unit), -Fraction(10**300))
+    least |= {minimum.unit: Fraction(minimum.value) for minimum in at.minimums}
+    credited = sum(Fraction(a.amount) for a in found.adjustments if a.credit_grant_id is not None)
+    spend = max(Fraction(found.subtotal), least[at.unit])
+    assert Fraction(found.due) == max(spend * factor, least[found.unit]) + credited * factor
+    assert billed(case).due == Fraction(found.due)
 
 
 @given(cases)
@@ -113,24 +135,26 @@ def test_the_longest_amounts_there_can_be_are_exact() -> None:
     """10^20 of the longest events, at adjusted prices of which a composite takes an adjusted share,
     converted: no amount outgrows the context, which would stop the process."""
     metered = Decimal("9" * 58 + "." + "9" * 38)
-    usage, share = UUID(int=101), UUID(int=102)
+    usage, share, fee = UUID(int=101), UUID(int=102), UUID(int=103)
+    week = Period(NOVEMBER.start, NOVEMBER.start + timedelta(days=7))
     longest = plan(
         charge(("0", "0"), number=1),
         charge(("0", "0"), number=2, charge_type=ChargeType.COMPOSITE, product_id=UUID(int=12)),
+        charge(("0", "0"), number=3, charge_type=ChargeType.FIXED, quantity=LONGEST),
         unit=TOKENS,
         overage_rates=(OverageRate(TOKENS, USD_CENTS, LONGEST),),
         minimums=(Minimum("m", LONGEST, TOKENS), Minimum("m", LONGEST, USD_CENTS)),
     )
     own = tuple(
         PriceAdjustment(each, kind, LONGEST)
-        for each in (usage, share)
+        for each in (usage, share, fee)
         for kind in (AdjustmentType.OVERRIDE, AdjustmentType.PERCENTAGE, AdjustmentType.FIXED)
     )
     for sign in (1, -1):
         case = Case(
             longest,
             PeriodUsage({METRIC: metered.copy_sign(sign)}),
-            period_of_november(),
+            period_of_november(held=week),
             own,
             None,
             Credits(()),

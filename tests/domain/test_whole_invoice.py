@@ -146,3 +146,51 @@ def test_other_currencies_are_in_whole_units_and_keep_their_places() -> None:
     invoice = price(plan(charge(("0", "0.0125")), unit=EUROS), used("1001"))
     assert invoice.due == Decimal("12.5125")
     assert invoice.total == Decimal("12.51")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price_of_one", "factor", "unit_minimum", "adjustments"),
+    [
+        ("0", "1", "1", "10", [("t", "10")]),  # the one minimum is the other
+        ("3", "1.5", "0.333", "20", [("t", "15.5"), ("cash", "3.34")]),
+        ("3", "1.5", "0.333", "4", [("cash", "8.5015")]),
+        ("3", "1.5", "1", "20", [("t", "15.5")]),
+        ("40", "1.5", "1", "20", []),
+    ],
+)
+def test_a_minimum_in_the_currency_counts_what_the_one_in_the_unit_adds(
+    quantity: str,
+    price_of_one: str,
+    factor: str,
+    unit_minimum: str,
+    adjustments: list[tuple[str, str]],
+) -> None:
+    """Both are what the invoice comes to at least: they are not billed on top of each other."""
+    least = plan(
+        charge(("0", price_of_one)),
+        unit=TOKENS,
+        overage_rates=(OverageRate(TOKENS, EUROS, Decimal(factor)),),
+        minimums=(
+            Minimum("cash", Decimal(10), EUROS),
+            Minimum("t", Decimal(unit_minimum), TOKENS),
+        ),
+    )
+    invoice = price(least, used(quantity))
+    assert shown(invoice) == adjustments
+    spend = Decimal(quantity) * Decimal(price_of_one)
+    assert invoice.due == max(max(spend, Decimal(unit_minimum)) * Decimal(factor), Decimal(10))
+    assert reconcile(least, invoice) == []
+
+
+def test_credits_pay_neither_of_two_minimums() -> None:
+    """4.5 used and paid by credits; 15.5 to the unit's minimum, 3.34 to the currency's."""
+    least = plan(
+        charge(("0", "1.5")),
+        unit=TOKENS,
+        overage_rates=(OverageRate(TOKENS, EUROS, Decimal("0.333")),),
+        minimums=(Minimum("t", Decimal(20), TOKENS), Minimum("cash", Decimal(10), EUROS)),
+    )
+    tokens = Credits([AvailableGrant(grant("900", unit=TOKENS), Decimal(900))])
+    invoice = price_period(least, used("3"), billed(), available=tokens)
+    assert shown(invoice) == [("t", "15.5"), ("grant 1", "-4.5"), ("cash", "3.34")]
+    assert invoice.due == Decimal("15.5") * Decimal("0.333") + Decimal("3.34")

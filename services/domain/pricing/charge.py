@@ -1,8 +1,8 @@
 """One charge of one period: from its quantity to its amount. Exact.
 
-Usage: 1. unit conversion, 2. started blocks, 3. tiers. Fixed: 1. tiers of the quantity, 2. their
-proration by day. Composite: tiers of what its base comes to, in fractions. Minimum: what its base
-lacks.
+Usage: 1. unit conversion, 2. started blocks, 3. tiers. Fixed: tiers of the quantity, for the whole
+period (all fixed charges of an invoice are prorated together, by `proration`). Composite: tiers of
+what its base comes to, in fractions. Minimum: what its base lacks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,6 @@ from typing import NamedTuple
 from services.domain.number import EXACT, ZERO, subtract
 from services.domain.plan import ONE, Charge, Plan
 from services.domain.pricing.conversion import convert, started_blocks
-from services.domain.pricing.proration import prorated
 from services.domain.pricing.tiers import TierLine, tier_lines
 from services.domain.pricing.usage import GroupValues
 
@@ -45,11 +44,9 @@ def price_usage(
     return ChargeLine(charge, quantity, tuple(tiers), subtotal, group_values)
 
 
-def price_fixed(charge: Charge, days_held: int, days_whole: int) -> ChargeLine:
-    """A fixed charge; its quantity is what its prorated tiers come to."""
+def price_fixed(charge: Charge) -> ChargeLine:
+    """A fixed charge of a whole period."""
     tiers = tier_lines(charge.quantity, charge.tiers, charge.tiering)
-    if days_held != days_whole:
-        tiers = prorated(tiers, days_held, days_whole)
     quantity = sum_of(tier.quantity for tier in tiers)
     return ChargeLine(charge, quantity, tuple(tiers), sum_of(tier.subtotal for tier in tiers))
 

@@ -5,7 +5,7 @@ prices, and of a trial the usage charges only.
 
  1. unit conversion of the metered quantity, then started blocks      conversion
  2. tiers, on from the earlier periods of their window; each exact    tiers
- 3. fixed charges: tiers of the quantity, prorated by day             proration
+ 3. fixed charges: tiers of the quantity, prorated by day together    proration
  4. composites: a fraction of what their base comes to                charge
  5. minimum charges: what their base lacks                            charge
  6. a charge is the sum of its tiers, a line the sum of its
@@ -14,7 +14,8 @@ prices, and of a trial the usage charges only.
  8. the plan's minimum, in its unit: what the subtotal lacks          whole
  9. credits, in their order                                           credits
 10. what is left of a custom pricing unit becomes currency, and the
-    currency's minimum is of all that was used                        whole
+    currency's minimum is of all that was used, with what step 8
+    added to it                                                       whole
 11. the total: what is due, rounded once                              services.domain.money
 
 `reconcile` holds the sums.
@@ -127,6 +128,8 @@ def settle(
         spend = subtract(subtotal, discount)
     else:
         adjustments += minimum_adjustments(plan.minimums, unit, spend)
+        # What the unit's minimum adds is billed already: the currency's does not add it again.
+        spend = add(spend, total_of(adjustments, unit))
     adjustments += credited
     due = add(subtotal, total_of(adjustments, unit))
     rate = rate_of(plan.overage_rates, unit)

@@ -25,6 +25,7 @@ from services.domain.pricing.charge import (
     price_usage,
     sum_of,
 )
+from services.domain.pricing.proration import prorated
 from services.domain.pricing.tiers import TierLine
 from services.domain.pricing.usage import GroupKey, GroupValues, PeriodUsage
 
@@ -62,6 +63,8 @@ def price_lines(plan: Plan, usage: PeriodUsage, share: Share = WHOLE) -> tuple[P
         else [price_usage(charge, quantities.get(metric_id, ZERO))]
         for charge, metric_id in zip(plan.charges, plan.plain_metrics, strict=True)
     ]
+    if share.days_held != share.days_whole:
+        _prorate(plan, by_charge, share)
     for place in plan.derived:
         base = sum_of(line.subtotal for other in plan.bases[place] for line in by_charge[other])
         charge = plan.charges[place]
@@ -97,8 +100,17 @@ def _own(charge: Charge, usage: PeriodUsage, share: Share) -> list[ChargeLine]:
             for values, metered in usage.groups.get(key, {}).items()
         ]
     if charge.charge_type is ChargeType.FIXED:
-        return [price_fixed(charge, share.days_held, share.days_whole)]
+        return [price_fixed(charge)]
     return []
+
+
+def _prorate(plan: Plan, by_charge: list[list[ChargeLine]], share: Share) -> None:
+    """Give the fixed charges their share of the days, all of them together."""
+    fixed = [p for p, each in enumerate(plan.charges) if each.charge_type is ChargeType.FIXED]
+    whole = [line for place in fixed for line in by_charge[place]]
+    lines = prorated(whole, share.days_held, share.days_whole)
+    for place, line in zip(fixed, lines, strict=True):
+        by_charge[place] = [line]
 
 
 def _window(charge: Charge, usage: PeriodUsage, share: Share) -> tuple[PeriodUsage, ...]:

@@ -1,6 +1,7 @@
-"""The one rounding of quantities. A quotient that does not come out even keeps 20 decimal places,
-the half away from zero, as Metronome documents it for unit conversion (METRONOME 3.3); proration
-follows. Everything after it is exact, so lines and totals reconcile to the last digit.
+"""The one rounding of quotients. One that does not come out even keeps 20 decimal places, the half
+away from zero, as Metronome documents it for unit conversion (METRONOME 3.3); proration follows,
+and keeps more where an amount has more (`proration`). Everything after it is exact, so lines and
+totals reconcile to the last digit.
 
 Whole numbers stand for the exact quotient: one of Decimals would be rounded by a context.
 """
@@ -8,7 +9,6 @@ Whole numbers stand for the exact quotient: one of Decimals would be rounded by 
 from decimal import Decimal
 
 QUANTITY_PLACES = 20
-_PLACES = 10**QUANTITY_PLACES
 
 
 def quotient(quantity: Decimal, divisor: Decimal) -> tuple[int, int]:
@@ -20,8 +20,8 @@ def quotient(quantity: Decimal, divisor: Decimal) -> tuple[int, int]:
     return (above, below) if below > 0 else (-above, -below)
 
 
-def rounded(above: int, below: int) -> Decimal:
-    """The quantity nearest to above / below, half away from zero at the 20th place."""
-    whole = (2 * abs(above) * _PLACES + below) // (2 * below)
+def rounded(above: int, below: int, places: int = QUANTITY_PLACES) -> Decimal:
+    """The number of so many places nearest to above / below, the half away from zero."""
+    whole = (2 * abs(above) * 10**places + below) // (2 * below)
     # Read from text it is exact at any length; scaleb would round to a context.
-    return Decimal(f"{'-' if above < 0 else ''}{whole}E-{QUANTITY_PLACES}")
+    return Decimal(f"{'-' if above < 0 else ''}{whole}E-{places}")

@@ -68,7 +68,8 @@ def minimum_adjustments(
     minimums: Iterable[Minimum], unit: CreditType, spend: Decimal
 ) -> list[InvoiceAdjustment]:
     """What the spend lacks to the minimum of its unit, if it does. Spend is what was used, before
-    any credits: prepaid usage counts towards a minimum."""
+    any credits: prepaid usage counts towards a minimum. A minimum is what an invoice comes to at
+    least, so after a conversion spend has in it what the pricing unit's minimum added."""
     return [
         InvoiceAdjustment(
             AdjustmentKind.MINIMUM, minimum.name, subtract(minimum.value, spend), unit

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 # Stated bounds of an input: 38 digits before and 38 after the point, at most 128 characters of
 # text and 4 digits of exponent in it.
@@ -73,11 +74,24 @@ def number_of(value: object) -> Fraction | None:
 
 def plain_text(value: Fraction) -> str:
     """Positional notation of a fraction whose decimals end: no exponent, no zeros at the end."""
-    places = 0
-    while (value * 10**places).denominator != 1:
-        places += 1
+    places = places_of(value)
     digits = str(abs((value * 10**places).numerator)).rjust(places + 1, "0")
     sign = "-" if value < 0 else ""
     if places == 0:
         return sign + digits
     return f"{sign}{digits[:-places]}.{digits[-places:]}"
+
+
+def places_of(value: Fraction) -> int:
+    """How many places after the point a fraction has whose decimals end."""
+    places = 0
+    while (value * 10**places).denominator != 1:
+        places += 1
+    return places
+
+
+def half_away(value: Fraction, places: int) -> Fraction:
+    """Rounded to so many decimal places, the half away from zero."""
+    scale = Fraction(10) ** places
+    whole = floor(abs(value) * scale + Fraction(1, 2))
+    return (whole if value >= 0 else -whole) / scale

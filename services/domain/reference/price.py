@@ -19,12 +19,12 @@ from services.domain.reference.lines import (
     TierAmount,
     within_limit,
 )
+from services.domain.reference.numbers import half_away
+from services.domain.reference.proration import QUANTITY_PLACES, prorated
 from services.domain.reference.ramps import Price, prices_of, quantity_of_fixed, steps_of
 from services.domain.reference.terms import GroupValues, Terms, Used
 
 __all__ = ["Bill", "ChargeAmount", "Line", "TierAmount", "bill_of", "bill_period", "lines_of"]
-
-QUANTITY_PLACES = 20
 
 
 class Conversion(NamedTuple):
@@ -66,9 +66,11 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
         adjustments.append(("Trial", -max(free, NOTHING)))
         spend -= max(free, NOTHING)
     minimums = [] if terms.trial else steps_of(plan.minimums, terms.number)
+    least = spend
     for minimum in minimums:
         if minimum.unit == plan.unit and minimum.value > spend:
             adjustments.append((minimum.name, Fraction(minimum.value) - spend))
+            least += Fraction(minimum.value) - spend
     grants = {len(adjustments) + place: each[2] for place, each in enumerate(terms.credits)}
     adjustments += [(name, -amount) for name, amount, _ in terms.credits]
     due += sum((amount for _, amount in adjustments), NOTHING)
@@ -80,8 +82,8 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
         conversion = Conversion(due, factor, rate.fiat, len(adjustments))
         due, places = due * factor, rate.fiat.decimal_places
         for minimum in minimums:
-            if minimum.unit == rate.fiat and minimum.value > spend * factor:
-                lacking = Fraction(minimum.value) - spend * factor
+            if minimum.unit == rate.fiat and minimum.value > least * factor:
+                lacking = Fraction(minimum.value) - least * factor
                 adjustments.append((minimum.name, lacking))
                 due += lacking
     total = half_away(due, places)
@@ -93,15 +95,15 @@ def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
     charges = steps_of(plan.charges, terms.number)
     if terms.trial:
         charges = [charge for charge in charges if charge.charge_type is ChargeType.USAGE]
-    amounts: dict[int, dict[GroupValues, ChargeAmount]] = {}
-    for kind in (ChargeType.USAGE, ChargeType.FIXED, ChargeType.COMPOSITE, ChargeType.MINIMUM):
+    amounts: dict[int, dict[GroupValues, ChargeAmount]] = {
+        place: {(): amount} for place, amount in _fixed(charges, terms).items()
+    }
+    for kind in (ChargeType.USAGE, ChargeType.COMPOSITE, ChargeType.MINIMUM):
         for place, charge in enumerate(charges):
             if charge.charge_type is kind:
                 prices = prices_of(charge, terms.adjustments, terms.number)
                 if kind is ChargeType.USAGE:
                     amounts[place] = dict(_usage(charge, prices, used, terms))
-                elif kind is ChargeType.FIXED:
-                    amounts[place] = {(): _fixed(charge, prices, terms)}
                 else:
                     base = sum(
                         amount.subtotal
@@ -247,17 +249,16 @@ def _tier(price: Price, quantity: Fraction) -> TierAmount:
     return TierAmount(price.starts_after, quantity, price.value, quantity * price.value)
 
 
-def _fixed(charge: Charge, prices: list[Price], terms: Terms) -> ChargeAmount:
-    """Each tier's part for its share of the days."""
-    quantity = quantity_of_fixed(charge, terms.adjustments, terms.number)
-    held, whole = terms.days
-    tiers = []
-    for part in _tiers(charge, prices, NOTHING, quantity):
-        share = part.quantity
-        if held != whole:
-            share = half_away(part.quantity * held / whole, QUANTITY_PLACES)
-        tiers.append(part._replace(quantity=share, subtotal=share * part.price))
-    return _charged(charge, sum((tier.quantity for tier in tiers), NOTHING), tiers)
+def _fixed(charges: list[Charge], terms: Terms) -> dict[int, ChargeAmount]:
+    """The fixed charges by their place, for their share of the days."""
+    found = {}
+    for place, charge in enumerate(charges):
+        if charge.charge_type is ChargeType.FIXED:
+            quantity = quantity_of_fixed(charge, terms.adjustments, terms.number)
+            prices = prices_of(charge, terms.adjustments, terms.number)
+            tiers = _tiers(charge, prices, NOTHING, quantity)
+            found[place] = _charged(charge, quantity, tiers)
+    return prorated(found, terms.days)
 
 
 def _composite(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmount:
@@ -272,10 +273,3 @@ def _minimum(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmoun
 def _charged(charge: Charge, quantity: Fraction, tiers: Iterable[TierAmount]) -> ChargeAmount:
     every = tuple(tiers)
     return ChargeAmount(charge.id, quantity, every, sum((t.subtotal for t in every), NOTHING))
-
-
-def half_away(value: Fraction, places: int) -> Fraction:
-    """Rounded to so many decimal places, the half away from zero."""
-    scale = Fraction(10) ** places
-    whole = floor(abs(value) * scale + Fraction(1, 2))
-    return (whole if value >= 0 else -whole) / scale
