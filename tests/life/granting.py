@@ -97,7 +97,7 @@ async def differences(world: World, counted: list[Used]) -> list[Difference]:
     """Between the oracle's invoices and those there are, of customers that nothing waits for."""
     usage: Usage = {}
     for each in counted:
-        key = UsageKey(each.reference, world.metric, (), hour_of(each.at))
+        key = UsageKey(each.reference, world.metric, each.group, hour_of(each.at))
         amount = usage.setdefault(key, Amount())
         amount.count += 1
         amount.total += Fraction(each.amount)

@@ -32,14 +32,17 @@ def price_usage(
     metered: Decimal,
     earlier: Sequence[Decimal] = (),
     group_values: GroupValues = (),
+    whole: Decimal | None = None,
 ) -> ChargeLine:
     """A usage charge. `earlier`: metered values of the earlier periods of its tier window, each of
-    which was converted by itself, as its invoice was."""
+    which was converted by itself, as its invoice was. `whole`: the metered value of the whole
+    period, where `metered` is that of a part of it."""
     quantity = metered
     if charge.unit_conversion is not None or charge.package_size is not None:
         quantity = _to_price(charge, metered)
     offset = sum_of(_to_price(charge, value) for value in earlier) if earlier else ZERO
-    tiers = tier_lines(quantity, charge.tiers, charge.tiering, offset)
+    end = None if whole is None else _to_price(charge, whole)
+    tiers = tier_lines(quantity, charge.tiers, charge.tiering, offset, end)
     subtotal = tiers[0].subtotal if len(tiers) == 1 else sum_of([tier.subtotal for tier in tiers])
     return ChargeLine(charge, quantity, tuple(tiers), subtotal, group_values)
 
@@ -51,16 +54,18 @@ def price_fixed(charge: Charge) -> ChargeLine:
     return ChargeLine(charge, quantity, tuple(tiers), sum_of(tier.subtotal for tier in tiers))
 
 
-def price_composite(charge: Charge, base: Decimal) -> ChargeLine:
+def price_composite(charge: Charge, base: Decimal, whole: Decimal | None = None) -> ChargeLine:
     """A percentage of what other charges come to: that is its quantity, its prices are fractions
-    (0.05 is 5 %), tiered by spend (METRONOME 4.6)."""
-    tiers = tier_lines(base, charge.tiers, charge.tiering)
+    (0.05 is 5 %), tiered by spend (METRONOME 4.6). `whole`: what they come to in the whole period,
+    where `base` is of a part of it."""
+    tiers = tier_lines(base, charge.tiers, charge.tiering, ZERO, whole)
     return ChargeLine(charge, base, tuple(tiers), sum_of(tier.subtotal for tier in tiers))
 
 
-def price_minimum(charge: Charge, base: Decimal) -> ChargeLine:
-    """What other charges lack to the price of this one: one unit at that price, or at 0."""
-    lacking = max(subtract(charge.tiers[0].price, base), ZERO)
+def price_minimum(charge: Charge, base: Decimal, *, at_end: bool = True) -> ChargeLine:
+    """What other charges lack to the price of this one: one unit at that price, or at 0. What they
+    lack is known at the end of the period, and nothing of it is due before."""
+    lacking = max(subtract(charge.tiers[0].price, base), ZERO) if at_end else ZERO
     return ChargeLine(charge, ONE, (TierLine(ZERO, ONE, lacking, lacking),), lacking)
 
 

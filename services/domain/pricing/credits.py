@@ -1,10 +1,12 @@
 """Credits applied to one invoice: which grant covers how much of what. Pure and exact.
 
 A period is cut where a grant begins or expires inside it, so that credits only cover what is dated
-while they hold. The pieces come in order of time and do not look ahead (METRONOME 4.2), so a later
-decrease gives no credits back and may take the total below zero. In each piece, the grants in their
-order; for each grant, the products in its own order, else the invoice's. Never more is covered than
-a product comes to in a piece, nor than the whole piece does.
+while they hold. The pieces come in order of time and do not look ahead at quantities (METRONOME
+4.2), so a later decrease gives no credits back and may take the total below zero. Their prices are
+those of the invoice: by volume the tier that the whole period reaches, and what a minimum charge
+lacks is of the last piece. So usage that only grows makes no piece below zero. In each piece, the
+grants in their order; for each grant, the products in its own order, else the invoice's. Never more
+is covered than a product comes to in a piece, nor than the whole piece does.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +58,8 @@ def pieces_of(
     so_far: Sequence[tuple[datetime, Sequence[ProductLine]]] = (),
 ) -> list[Piece]:
     """The pieces of a priced period. `so_far`: for each cut, in order, the lines of what was used
-    from the period's start up to it; a piece is the difference between two of them."""
+    from the period's start up to it, priced as parts of the whole period (`lines.price_charges`);
+    a piece is the difference between two of them."""
     pieces: list[Piece] = []
     start, before = period.start, dict[UUID, Decimal]()
     for end, priced in (*so_far, (period.end, lines)):

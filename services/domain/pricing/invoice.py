@@ -12,7 +12,8 @@ prices, and of a trial the usage charges only.
     product's charges (by group), the subtotal the sum of the lines   lines
  7. a trial takes off up to its cap                                   whole
  8. the plan's minimum, in its unit: what the subtotal lacks          whole
- 9. credits, in their order                                           credits
+ 9. credits, in their order, on pieces of the period at the prices
+    of its lines                                                      credits
 10. what is left of a custom pricing unit becomes currency, and the
     currency's minimum is of all that was used, with what step 8
     added to it                                                       whole
@@ -33,7 +34,14 @@ from services.domain.number import ZERO, add, multiply, subtract
 from services.domain.plan import Plan
 from services.domain.pricing.charge import ChargeLine, sum_of
 from services.domain.pricing.credits import AvailableGrant, apply_credits, pieces_of
-from services.domain.pricing.lines import ProductLine, Share, price_lines
+from services.domain.pricing.lines import (
+    ProductLine,
+    Share,
+    WholePeriod,
+    price_charges,
+    price_lines,
+    product_lines,
+)
 from services.domain.pricing.usage import PeriodUsage
 from services.domain.pricing.whole import (
     Conversion,
@@ -98,10 +106,15 @@ def price_period(
     is one."""
     assert billed.trial is (trial is not None), "a trial has terms, and nothing else has"
     share = Share(billed.days_held, billed.days_whole, billed.number)
-    lines = price_lines(plan, usage, share)
+    charges = price_charges(plan, usage, share)
+    lines = product_lines(plan, charges)
     if available is None or not available.grants:
         return settle(plan, lines, trial)
-    so_far = [(at, price_lines(plan, used, share)) for at, used in available.used_until]
+    whole = WholePeriod(usage, charges)
+    so_far = [
+        (at, product_lines(plan, price_charges(plan, used, share, whole)))
+        for at, used in available.used_until
+    ]
     pieces = pieces_of(billed.held, lines, so_far)
     subtotal = sum_of(line.total for line in lines)
     covered = ZERO if trial is None else trial_discount(subtotal, trial)

@@ -5,7 +5,7 @@ where there is usage (METRONOME 4.3), priced as if it were alone: tiers are per 
 GROUP_LINES_MAX groups, in their order, one more line has what all others come to, tier by tier.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -53,23 +53,49 @@ class Share:
 
 WHOLE = Share()
 
+ChargeLines = Sequence[Sequence[ChargeLine]]
+"""By place of a charge in the plan: its lines, one for each group where it is grouped."""
+
+
+class WholePeriod(NamedTuple):
+    """The period of which a part is priced: it decides which tier holds by volume."""
+
+    usage: PeriodUsage
+    charges: ChargeLines
+
 
 def price_lines(plan: Plan, usage: PeriodUsage, share: Share = WHOLE) -> tuple[ProductLine, ...]:
     """Every line of a period, in the order of the plan's charges, groups in order of values."""
+    return product_lines(plan, price_charges(plan, usage, share))
+
+
+def price_charges(
+    plan: Plan, usage: PeriodUsage, share: Share = WHOLE, whole: WholePeriod | None = None
+) -> ChargeLines:
+    """Every charge. `whole`: the whole period, where `usage` is of its part up to some instant.
+    Units have the price that they have on the invoice, and what a minimum lacks is of the end."""
     quantities = usage.quantities
     by_charge = [
-        _own(charge, usage, share)
-        if metric_id is None
+        _own(charge, usage, share, whole)
+        if metric_id is None or whole is not None
         else [price_usage(charge, quantities.get(metric_id, ZERO))]
         for charge, metric_id in zip(plan.charges, plan.plain_metrics, strict=True)
     ]
     if share.days_held != share.days_whole:
         _prorate(plan, by_charge, share)
     for place in plan.derived:
-        base = sum_of(line.subtotal for other in plan.bases[place] for line in by_charge[other])
         charge = plan.charges[place]
-        composite = charge.charge_type is ChargeType.COMPOSITE
-        by_charge[place] = [(price_composite if composite else price_minimum)(charge, base)]
+        base = _base_of(plan, place, by_charge)
+        if charge.charge_type is ChargeType.COMPOSITE:
+            at_end = None if whole is None else _base_of(plan, place, whole.charges)
+            by_charge[place] = [price_composite(charge, base, at_end)]
+        else:
+            by_charge[place] = [price_minimum(charge, base, at_end=whole is None)]
+    return by_charge
+
+
+def product_lines(plan: Plan, by_charge: ChargeLines) -> tuple[ProductLine, ...]:
+    """The charges put together."""
     lines: list[ProductLine] = []
     for places, grouped in plan.products:
         found = [line for place in places for line in by_charge[place]]
@@ -80,7 +106,13 @@ def price_lines(plan: Plan, usage: PeriodUsage, share: Share = WHOLE) -> tuple[P
     return tuple(lines)
 
 
-def _own(charge: Charge, usage: PeriodUsage, share: Share) -> list[ChargeLine]:
+def _base_of(plan: Plan, place: int, by_charge: ChargeLines) -> Decimal:
+    return sum_of(line.subtotal for other in plan.bases[place] for line in by_charge[other])
+
+
+def _own(
+    charge: Charge, usage: PeriodUsage, share: Share, whole: WholePeriod | None
+) -> list[ChargeLine]:
     """The lines of a charge that needs no other; one, unless it is grouped."""
     if charge.charge_type is ChargeType.USAGE:
         metric_id = charge.metric_id
@@ -88,14 +120,17 @@ def _own(charge: Charge, usage: PeriodUsage, share: Share) -> list[ChargeLine]:
         window = _window(charge, usage, share)
         if not charge.group_key:
             earlier = [each.quantities.get(metric_id, ZERO) for each in window]
-            return [price_usage(charge, usage.quantities.get(metric_id, ZERO), earlier)]
+            end = None if whole is None else whole.usage.quantities.get(metric_id, ZERO)
+            return [price_usage(charge, usage.quantities.get(metric_id, ZERO), earlier, (), end)]
         key = (metric_id, charge.group_key)
+        ends = None if whole is None else whole.usage.groups.get(key, {})
         return [
             price_usage(
                 charge,
                 metered,
                 [each.groups.get(key, {}).get(values, ZERO) for each in window],
                 values,
+                None if ends is None else ends.get(values, ZERO),
             )
             for values, metered in usage.groups.get(key, {}).items()
         ]

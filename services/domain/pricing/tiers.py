@@ -1,7 +1,8 @@
 """Tiers of a quantity, graduated or by volume. Exact.
 
 METRONOME 4.6: the ends are (0, 100], (100, 1000], (1000, ...). Graduated: each unit is priced by
-the tier it falls in. Volume: all of them by the tier that the quantity reaches.
+the tier it falls in. Volume: all of them by the tier that the quantity reaches; a part of a period
+has the tier of the whole.
 
 `offset` is what earlier periods of the same tier window came to (`tier_reset_frequency`): the
 quantity lies in (offset, offset + quantity]. A quantity below zero, as LATEST's increments may be,
@@ -29,13 +30,19 @@ class TierLine(NamedTuple):
 
 
 def tier_lines(
-    quantity: Decimal, tiers: Sequence[Tier], tiering: Tiering, offset: Decimal = ZERO
+    quantity: Decimal,
+    tiers: Sequence[Tier],
+    tiering: Tiering,
+    offset: Decimal = ZERO,
+    whole: Decimal | None = None,
 ) -> list[TierLine]:
-    """The lines of a quantity; at least one, whatever the quantity."""
+    """The lines of a quantity; at least one, whatever the quantity. `whole`: what the period comes
+    to, where the quantity is only that of a part of it, from the period's start."""
     if len(tiers) == 1:
         return [_line(tiers[0], quantity)]
     if tiering is Tiering.VOLUME:
-        return [_line(tiers[_reached(add(offset, quantity), tiers)], quantity)]
+        end = add(offset, quantity if whole is None else whole)
+        return [_line(tiers[_reached(end, tiers)], quantity)]
     return graduated(quantity, tiers, offset)
 
 

@@ -24,7 +24,8 @@ def bill_credited(
 ) -> Bill:
     """Price a period of which credits pay a part. `used`: from its start up to each instant at
     which a grant begins or expires, the end of the period last. Priced once without credits, to
-    know what there is for them to pay."""
+    know what there is for them to pay. What is used up to an instant is priced as a part of the
+    period."""
     (_, whole) = used[-1]
     free = -sum(
         (amount for name, amount in bill_period(plan, whole, terms).adjustments if name == "Trial"),
@@ -34,7 +35,7 @@ def bill_credited(
     before = dict[UUID, Fraction]()
     for end, until in used:
         after: dict[UUID, Fraction] = {}
-        for line in lines_of(plan, until, terms):
+        for line in lines_of(plan, until, terms, None if until is whole else whole):
             after[line.product_id] = after.get(line.product_id, NOTHING) + line.total
         products = dict.fromkeys((*after, *before))
         piece = {p: after.get(p, NOTHING) - before.get(p, NOTHING) for p in products}

@@ -2,12 +2,13 @@
 too many to have their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
 from services.domain import plan as limits
+from services.domain.plan import Charge
 from services.domain.reference.terms import GroupValues
 
 NOTHING = Fraction(0)
@@ -39,6 +40,36 @@ class Line(NamedTuple):
     total: Fraction
     group: tuple[tuple[str, ...], GroupValues] = ((), ())
     others: int = 0  # the groups that it is of, where there are too many
+
+
+Amounts = Mapping[int, Mapping[GroupValues, ChargeAmount]]
+"""By place of a charge, then by group."""
+
+
+def lines_of_product(
+    product_id: UUID, charges: Sequence[Charge], amounts: Amounts
+) -> Iterator[Line]:
+    """The lines of one product: what is not grouped, then by group."""
+    mine = [place for place, charge in enumerate(charges) if charge.product_id == product_id]
+    groups = {(charges[place].group_key, values) for place in mine for values in amounts[place]}
+    by_key: dict[tuple[str, ...], list[Line]] = {}
+    for key, values in sorted(groups, key=_sortable):
+        found = tuple(
+            amounts[place][values]
+            for place in mine
+            if charges[place].group_key == key and values in amounts[place]
+        )
+        total = sum((amount.subtotal for amount in found), NOTHING)
+        by_key.setdefault(key, []).append(Line(product_id, found, total, (key, values)))
+    for key, lines in by_key.items():
+        ids = [charges[place].id for place in mine if charges[place].group_key == key]
+        yield from within_limit(lines, ids)
+
+
+def _sortable(group: tuple[tuple[str, ...], GroupValues]) -> tuple[tuple[str, ...], list[str]]:
+    """Where events lack the property comes first: nothing, before any text with a mark."""
+    key, values = group
+    return key, ["" if value is None else f"={value}" for value in values]
 
 
 def within_limit(lines: Sequence[Line], charge_ids: Sequence[UUID]) -> Iterator[Line]:

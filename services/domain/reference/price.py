@@ -14,10 +14,11 @@ from services.domain.money import CreditType
 from services.domain.plan import Charge, ChargeType, Plan, RoundingBehavior, Tiering
 from services.domain.reference.lines import (
     NOTHING,
+    Amounts,
     ChargeAmount,
     Line,
     TierAmount,
-    within_limit,
+    lines_of_product,
 )
 from services.domain.reference.numbers import half_away
 from services.domain.reference.proration import QUANTITY_PLACES, prorated
@@ -90,11 +91,26 @@ def bill_period(plan: Plan, used: Used, terms: Terms) -> Bill:
     return Bill(lines, subtotal, total, due, tuple(adjustments), conversion, grants)
 
 
-def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
-    """Every product, in order of its first charge; within it by group."""
+def lines_of(plan: Plan, used: Used, terms: Terms, period: Used | None = None) -> tuple[Line, ...]:
+    """Every product, in order of its first charge; within it by group. `period`: all that is used
+    in the period, of which `used` is the part up to some instant."""
     charges = steps_of(plan.charges, terms.number)
     if terms.trial:
         charges = [charge for charge in charges if charge.charge_type is ChargeType.USAGE]
+    final = {} if period is None else _amounts(plan, charges, (period, period), terms, {})
+    amounts = _amounts(plan, charges, (used, period or used), terms, final)
+    return tuple(
+        line
+        for product_id in dict.fromkeys(charge.product_id for charge in charges)
+        for line in lines_of_product(product_id, charges, amounts)
+    )
+
+
+def _amounts(
+    plan: Plan, charges: list[Charge], used: tuple[Used, Used], terms: Terms, final: Amounts
+) -> Amounts:
+    """By place of a charge. `used`: what is priced, and what is used in all of the period; `final`:
+    the amounts of all of it, where that is more; with none, what is priced is all."""
     amounts: dict[int, dict[GroupValues, ChargeAmount]] = {
         place: {(): amount} for place, amount in _fixed(charges, terms).items()
     }
@@ -103,47 +119,23 @@ def lines_of(plan: Plan, used: Used, terms: Terms) -> tuple[Line, ...]:
             if charge.charge_type is kind:
                 prices = prices_of(charge, terms.adjustments, terms.number)
                 if kind is ChargeType.USAGE:
-                    amounts[place] = dict(_usage(charge, prices, used, terms))
+                    amounts[place] = dict(_usage(charge, prices, *used, terms))
                 else:
-                    base = sum(
-                        amount.subtotal
-                        for other in _base(plan, charges, place)
-                        for amount in amounts[other].values()
-                    )
-                    derive = _composite if kind is ChargeType.COMPOSITE else _minimum
-                    amounts[place] = {(): derive(charge, prices, Fraction(base))}
-    return tuple(
-        line
-        for product_id in dict.fromkeys(charge.product_id for charge in charges)
-        for line in _product(product_id, charges, amounts)
-    )
+                    others = _base(plan, charges, place)
+                    base, in_all = _sum(amounts, others), _sum(final or amounts, others)
+                    if kind is ChargeType.COMPOSITE:
+                        tiers = _tiers(charge, prices, NOTHING, base, in_all)
+                        amounts[place] = {(): _charged(charge, base, tiers)}
+                    else:
+                        # Before the end nobody knows what lacks.
+                        lacking = NOTHING if final else max(prices[0].value - base, NOTHING)
+                        amounts[place] = {(): _minimum(charge, lacking)}
+    return amounts
 
 
-def _product(
-    product_id: UUID,
-    charges: list[Charge],
-    amounts: Mapping[int, Mapping[GroupValues, ChargeAmount]],
-) -> Iterator[Line]:
-    mine = [place for place, charge in enumerate(charges) if charge.product_id == product_id]
-    groups = {(charges[place].group_key, values) for place in mine for values in amounts[place]}
-    by_key: dict[tuple[str, ...], list[Line]] = {}
-    for key, values in sorted(groups, key=_sortable):
-        found = tuple(
-            amounts[place][values]
-            for place in mine
-            if charges[place].group_key == key and values in amounts[place]
-        )
-        total = sum((amount.subtotal for amount in found), NOTHING)
-        by_key.setdefault(key, []).append(Line(product_id, found, total, (key, values)))
-    for key, lines in by_key.items():
-        ids = [charges[place].id for place in mine if charges[place].group_key == key]
-        yield from within_limit(lines, ids)
-
-
-def _sortable(group: tuple[tuple[str, ...], GroupValues]) -> tuple[tuple[str, ...], list[str]]:
-    """Where events lack the property comes first: nothing, before any text with a mark."""
-    key, values = group
-    return key, ["" if value is None else f"={value}" for value in values]
+def _sum(amounts: Amounts, places: Iterable[int]) -> Fraction:
+    every = (amount.subtotal for place in places for amount in amounts[place].values())
+    return sum(every, NOTHING)
 
 
 def _base(plan: Plan, charges: list[Charge], place: int) -> list[int]:
@@ -183,29 +175,27 @@ def _superseded_by(charge: Charge, wanted: UUID, plan: Plan, charges: list[Charg
 
 
 def _usage(
-    charge: Charge, prices: list[Price], used: Used, terms: Terms
+    charge: Charge, prices: list[Price], used: Used, period: Used, terms: Terms
 ) -> Iterator[tuple[GroupValues, ChargeAmount]]:
-    assert charge.metric_id is not None
     window = (
         terms.number - terms.number // charge.tier_reset_frequency * charge.tier_reset_frequency
     )
     before = list(used.earlier)[::-1][:window]
-    key = (charge.metric_id, charge.group_key)
-    found: Mapping[GroupValues, Fraction]
-    if charge.group_key:
-        found = used.groups.get(key, {})
-    else:
-        found = {(): used.quantities.get(charge.metric_id, NOTHING)}
+    found, in_all = (_metered(charge, each) for each in (used, period))
     for values, metered in found.items():
-        earlier = [
-            period.groups.get(key, {}).get(values, NOTHING)
-            if charge.group_key
-            else period.quantities.get(charge.metric_id, NOTHING)
-            for period in before
-        ]
+        earlier = [_metered(charge, each).get(values, NOTHING) for each in before]
         start = sum((_priced_quantity(charge, value) for value in earlier), NOTHING)
         quantity = _priced_quantity(charge, metered)
-        yield values, _charged(charge, quantity, _tiers(charge, prices, start, start + quantity))
+        reached = start + _priced_quantity(charge, in_all.get(values, NOTHING))
+        tiers = _tiers(charge, prices, start, start + quantity, reached)
+        yield values, _charged(charge, quantity, tiers)
+
+
+def _metered(charge: Charge, used: Used) -> Mapping[GroupValues, Fraction]:
+    assert charge.metric_id is not None
+    if charge.group_key:
+        return used.groups.get((charge.metric_id, charge.group_key), {})
+    return {(): used.quantities.get(charge.metric_id, NOTHING)}
 
 
 def _priced_quantity(charge: Charge, metered: Fraction) -> Fraction:
@@ -225,11 +215,19 @@ def _priced_quantity(charge: Charge, metered: Fraction) -> Fraction:
     return quantity
 
 
-def _tiers(charge: Charge, prices: list[Price], start: Fraction, end: Fraction) -> list[TierAmount]:
-    """What lies between two marks of the quantity, tier by tier; taken back where it falls."""
+def _tiers(
+    charge: Charge,
+    prices: list[Price],
+    start: Fraction,
+    end: Fraction,
+    reached: Fraction | None = None,
+) -> list[TierAmount]:
+    """What lies between two marks of the quantity, tier by tier; taken back where it falls. By
+    volume, the mark that the period has reached, or else the end, has the price of all."""
     if charge.tiering is Tiering.VOLUME:
-        reached = [price for price in prices if price.starts_after < end] or prices[:1]
-        return [_tier(reached[-1], end - start)]
+        mark = end if reached is None else reached
+        below = [price for price in prices if price.starts_after < mark] or prices[:1]
+        return [_tier(below[-1], end - start)]
     sign = 1 if end >= start else -1
     low, high = sorted((start, end))
     ends = [price.starts_after for price in prices[1:]]
@@ -261,12 +259,7 @@ def _fixed(charges: list[Charge], terms: Terms) -> dict[int, ChargeAmount]:
     return prorated(found, terms.days)
 
 
-def _composite(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmount:
-    return _charged(charge, base, _tiers(charge, prices, NOTHING, base))
-
-
-def _minimum(charge: Charge, prices: list[Price], base: Fraction) -> ChargeAmount:
-    lacking = max(prices[0].value - base, NOTHING)
+def _minimum(charge: Charge, lacking: Fraction) -> ChargeAmount:
     return _charged(charge, Fraction(1), [_tier(Price(NOTHING, lacking), Fraction(1))])
 
 
