@@ -80,6 +80,16 @@ class UnitConversionBody(Body):
 
 
 _Names = Annotated[list[Name], Field(max_length=CHARGES_MAX)]
+_BASE_PRODUCTS = (
+    "products that a composite or a minimum looks at. A composite looks at the usage and fixed"
+    " charges in them, a minimum at their usage, fixed and composite charges; each product has at"
+    " least one of those, and its other charges (minimums; for a composite also composites) are not"
+    " looked at. With no base at all, a composite looks at every product, a minimum at its own"
+)
+_BASE_CHARGES = (
+    "charges that a composite or a minimum looks at. For a composite each is a usage or fixed"
+    " charge, for a minimum a usage, fixed or composite charge; a name means every charge of it"
+)
 
 
 class ChargeBody(Body):
@@ -121,14 +131,8 @@ class ChargeBody(Body):
         ]
         | None
     ) = None
-    base_product_names: (
-        Annotated[_Names, Field(description="products that a composite or a minimum looks at")]
-        | None
-    ) = None
-    base_charge_names: (
-        Annotated[_Names, Field(description="charges that a composite or a minimum looks at")]
-        | None
-    ) = None
+    base_product_names: Annotated[_Names, Field(description=_BASE_PRODUCTS)] | None = None
+    base_charge_names: Annotated[_Names, Field(description=_BASE_CHARGES)] | None = None
     custom_fields: CustomFields | None = None
 
 

@@ -2,7 +2,8 @@
 up. Every fault at once; nothing is stored here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -21,11 +22,13 @@ from services.domain.plan import (
     Tier,
     UnitConversion,
 )
+from services.domain.plan_faults import Fault as PlanFault
 from services.domain.plan_faults import plan_faults
 from services.runtime.metric_rows import COLUMNS, metric
 from services.runtime.plan_rows import Units, read_units
 
 _METRICS = f"SELECT {COLUMNS}, archived_at FROM billable_metric WHERE id = ANY($1)"  # noqa: S608 (a constant)
+_BASE_CHARGE = re.compile(r"charges\[(\d+)\]\.base_charge_ids\[(\d+)\]")
 
 
 async def sound_plan(connection: asyncpg.Connection, plan_id: UUID, body: CreatePlan) -> Plan:
@@ -37,11 +40,11 @@ async def sound_plan(connection: asyncpg.Connection, plan_id: UUID, body: Create
         raise refused(*faults, *_unknown_metrics(body.charges, *await _metrics(connection, body)))
     plan = _plan(plan_id, body, units)
     metrics, archived = await _metrics(connection, body)
-    found = [
-        _in_words_of_the_request(each.field, each.reason) for each in plan_faults(plan, metrics)
-    ]
+    found = _in_words_of_the_request(plan_faults(plan, metrics), plan, body.charges)
     if found:
-        raise refused(*(_archived(each, body.charges, archived) for each in found))
+        told = (_archived(each, body.charges, archived) for each in found)
+        # The steps of a ramp have one name, and perhaps the same fault.
+        raise refused(*{(each["field"], each["reason"]): each for each in told}.values())
     return plan
 
 
@@ -78,14 +81,23 @@ def _archived(found: Fault, charges: Sequence[ChargeBody], archived: set[UUID]) 
     return found
 
 
-def _in_words_of_the_request(field: str, reason: str) -> Fault:
-    """A request names products and charges, the domain has their ids."""
-    return fault(
-        field.replace("base_product_ids", "base_product_names").replace(
-            "base_charge_ids", "base_charge_names"
-        ),
-        reason,
-    )
+def _in_words_of_the_request(
+    found: Iterable[PlanFault], plan: Plan, charges: Sequence[ChargeBody]
+) -> list[Fault]:
+    """A request names products and charges, the domain has their ids: one product of each name, but
+    every charge of it."""
+    names = {charge.id: charge.name for charge in plan.charges}
+    faults = []
+    for each in found:
+        field = each.field.replace("base_product_ids", "base_product_names")
+        place = _BASE_CHARGE.fullmatch(field)
+        if place is not None:
+            looking = int(place[1])
+            name = names[plan.charges[looking].base_charge_ids[int(place[2])]]
+            given = (charges[looking].base_charge_names or []).index(name)
+            field = f"charges[{looking}].base_charge_names[{given}]"
+        faults.append(fault(field.replace("base_charge_ids", "base_charge_names"), each.reason))
+    return faults
 
 
 def _unknown_units(body: CreatePlan, units: Units) -> Iterator[Fault]:
@@ -194,7 +206,7 @@ def _charges(bodies: Sequence[ChargeBody]) -> Iterator[Charge]:
             # Every step of a ramp of the name; which of them holds, a period says.
             base_charge_ids=tuple(
                 other_id
-                for name in body.base_charge_names or ()
+                for name in dict.fromkeys(body.base_charge_names or ())
                 for other_id, other in zip(ids, bodies, strict=True)
                 if other.name == name
             ),

@@ -185,6 +185,41 @@ def test_a_plan_that_contradicts_itself_is_refused_with_the_field(
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("looking", "field"),
+    [
+        ({"charge_type": "composite", "base_charge_names": ["calls", "share"]}, "charge_names[1]"),
+        ({"charge_type": "composite", "base_product_names": ["Tax", "API"]}, "product_names[0]"),
+        ({"charge_type": "minimum", "base_charge_names": ["calls", "least"]}, "charge_names[1]"),
+        # A minimum may look at composites, and passes over the minimum in a product of others.
+        ({"charge_type": "minimum", "base_charge_names": ["calls", "share"]}, None),
+        ({"charge_type": "minimum", "base_product_names": ["API", "Tax"]}, None),
+    ],
+)
+def test_a_base_that_would_be_passed_over_is_refused_by_its_place_in_the_request(
+    play: Play, looking: dict[str, object], field: str | None
+) -> None:
+    """The name before it is that of a ramp, which is two charges."""
+
+    async def scenario(api: Api) -> None:
+        metric = await api.make_metric()
+        charges = [
+            charge(metric),
+            charge(metric, start_period=1),
+            charge(None, name="share", product_name="Tax", charge_type="composite"),
+            charge(None, name="share", product_name="Tax", charge_type="composite", start_period=1),
+            charge(None, name="least", charge_type="minimum"),
+            charge(None, name="looking", product_name="Other", **looking),
+        ]
+        expect = 200 if field is None else 400
+        reply = await api.post("/v1/plans/create", {"name": "p", "charges": charges}, expect)
+        if field is not None:
+            assert [each["field"] for each in reply["errors"]] == [f"charges[5].base_{field}"]
+            assert "name a" in reply["errors"][0]["reason"]
+
+    play(scenario)
+
+
 def test_an_archived_metric_is_named_as_such(play: Play) -> None:
     async def scenario(api: Api) -> None:
         metric = await api.make_metric()
