@@ -142,7 +142,11 @@ class MinimumBody(Body):
     name: Name
     value: ExactNumber
     credit_type_id: Annotated[
-        Identity | None, Field(description="the plan's pricing unit where it is absent")
+        Identity | None,
+        Field(
+            description="the plan's pricing unit where it is absent; or a currency, into which the"
+            " overage rate is when the minimum begins"
+        ),
     ] = None
     start_period: Periods = 0
 

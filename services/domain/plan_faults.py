@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from services.domain.meter import BillableMetric
+from services.domain.minimum_faults import converted_minimum_faults
 from services.domain.number import text_of
 from services.domain.plan import (
     LOOKS_AT,
@@ -206,14 +207,13 @@ def _bases(charge: Charge) -> tuple[tuple[str, Sequence[UUID]], ...]:
 
 
 def _minimums(plan: Plan) -> Iterator[Fault]:
-    units = {plan.unit.id, *(rate.fiat.id for rate in plan.overage_rates)}
     for index, minimum in enumerate(plan.minimums):
         where = f"minimums[{index}]"
         if minimum.value < 0:
             yield Fault(f"{where}.value", _not_negative(minimum.value))
-        if minimum.unit.id not in units:
-            reason = "must be the plan's pricing unit, or a currency of its overage_rates"
-            yield Fault(f"{where}.credit_type_id", reason)
+        if minimum.unit.id != plan.unit.id:
+            faults = converted_minimum_faults(plan, minimum)
+            yield from (Fault(f"{where}.{field}", reason) for field, reason in faults)
         yield from _under(where, _ramp_step(plan.minimums, index))
 
 

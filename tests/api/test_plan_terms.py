@@ -220,6 +220,43 @@ def test_a_base_that_would_be_passed_over_is_refused_by_its_place_in_the_request
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("rates", "start", "field", "words"),
+    [
+        ([("EUR", 1)], 0, "start_period", "there is no overage rate"),
+        ([("USD (cents)", 0), ("EUR", 1)], 0, "start_period", "is into USD (cents)"),
+        ([("EUR", 0), ("USD (cents)", 3)], 0, "credit_type_id", "add one in USD (cents)"),
+        ([("USD (cents)", 0), ("EUR", 1)], 1, None, ""),
+    ],
+)
+def test_a_minimum_that_some_periods_would_be_without_is_refused(
+    play: Play, rates: list[tuple[str, int]], start: int, field: str | None, words: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        unit = await units(api)
+        minimum = {"name": "m", "value": 10, "credit_type_id": unit["EUR"], "start_period": start}
+        body = {
+            "name": "p",
+            "credit_type_id": unit["credits"],
+            "charges": [charge(await api.make_metric())],
+            "minimums": [minimum],
+            "overage_rates": [
+                {
+                    "fiat_credit_type_id": unit[name],
+                    "to_fiat_conversion_factor": 1,
+                    "start_period": begins,
+                }
+                for name, begins in rates
+            ],
+        }
+        reply = await api.post("/v1/plans/create", body, 200 if field is None else 400)
+        if field is not None:
+            assert [each["field"] for each in reply["errors"]] == [f"minimums[0].{field}"]
+            assert words in reply["errors"][0]["reason"]
+
+    play(scenario)
+
+
 def test_an_archived_metric_is_named_as_such(play: Play) -> None:
     async def scenario(api: Api) -> None:
         metric = await api.make_metric()
