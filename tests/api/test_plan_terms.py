@@ -10,20 +10,11 @@ import pytest
 
 from services.runtime.json import decode_json
 from tests.api.conftest import Api, Scenario
-from tests.api.plan_invoices import charge
+from tests.api.plan_invoices import charge, units
 
 Play = Callable[[Scenario], None]
 NOBODY = "00000000-0000-4000-8000-000000000000"
 USD = "2714e483-4ff1-48e4-9e25-ac732e8f24f2"
-
-
-async def units(api: Api) -> dict[str, str]:
-    """The pricing units by name, with one of one's own."""
-    listed = (await api.get("/v1/credit-types/list"))["data"]
-    names = {each["name"]: each["id"] for each in listed}
-    if "credits" not in names:
-        names["credits"] = (await api.sdk.v1.pricing_units.create(name="credits")).data.id
-    return names
 
 
 def everything(metric: str, unit: dict[str, str]) -> dict[str, Any]:
@@ -181,78 +172,6 @@ def test_a_plan_that_contradicts_itself_is_refused_with_the_field(
         body = {"name": "p", "charges": [{**charge(metric), **changed}], **fields}
         reply = await api.post("/v1/plans/create", body, 400)
         assert [each["field"] for each in reply["errors"]] == [field]
-
-    play(scenario)
-
-
-@pytest.mark.parametrize(
-    ("looking", "field"),
-    [
-        ({"charge_type": "composite", "base_charge_names": ["calls", "share"]}, "charge_names[1]"),
-        ({"charge_type": "composite", "base_product_names": ["Tax", "API"]}, "product_names[0]"),
-        ({"charge_type": "minimum", "base_charge_names": ["calls", "least"]}, "charge_names[1]"),
-        # A minimum may look at composites, and passes over the minimum in a product of others.
-        ({"charge_type": "minimum", "base_charge_names": ["calls", "share"]}, None),
-        ({"charge_type": "minimum", "base_product_names": ["API", "Tax"]}, None),
-    ],
-)
-def test_a_base_that_would_be_passed_over_is_refused_by_its_place_in_the_request(
-    play: Play, looking: dict[str, object], field: str | None
-) -> None:
-    """The name before it is that of a ramp, which is two charges."""
-
-    async def scenario(api: Api) -> None:
-        metric = await api.make_metric()
-        charges = [
-            charge(metric),
-            charge(metric, start_period=1),
-            charge(None, name="share", product_name="Tax", charge_type="composite"),
-            charge(None, name="share", product_name="Tax", charge_type="composite", start_period=1),
-            charge(None, name="least", charge_type="minimum"),
-            charge(None, name="looking", product_name="Other", **looking),
-        ]
-        expect = 200 if field is None else 400
-        reply = await api.post("/v1/plans/create", {"name": "p", "charges": charges}, expect)
-        if field is not None:
-            assert [each["field"] for each in reply["errors"]] == [f"charges[5].base_{field}"]
-            assert "name a" in reply["errors"][0]["reason"]
-
-    play(scenario)
-
-
-@pytest.mark.parametrize(
-    ("rates", "start", "field", "words"),
-    [
-        ([("EUR", 1)], 0, "start_period", "there is no overage rate"),
-        ([("USD (cents)", 0), ("EUR", 1)], 0, "start_period", "is into USD (cents)"),
-        ([("EUR", 0), ("USD (cents)", 3)], 0, "credit_type_id", "add one in USD (cents)"),
-        ([("USD (cents)", 0), ("EUR", 1)], 1, None, ""),
-    ],
-)
-def test_a_minimum_that_some_periods_would_be_without_is_refused(
-    play: Play, rates: list[tuple[str, int]], start: int, field: str | None, words: str
-) -> None:
-    async def scenario(api: Api) -> None:
-        unit = await units(api)
-        minimum = {"name": "m", "value": 10, "credit_type_id": unit["EUR"], "start_period": start}
-        body = {
-            "name": "p",
-            "credit_type_id": unit["credits"],
-            "charges": [charge(await api.make_metric())],
-            "minimums": [minimum],
-            "overage_rates": [
-                {
-                    "fiat_credit_type_id": unit[name],
-                    "to_fiat_conversion_factor": 1,
-                    "start_period": begins,
-                }
-                for name, begins in rates
-            ],
-        }
-        reply = await api.post("/v1/plans/create", body, 200 if field is None else 400)
-        if field is not None:
-            assert [each["field"] for each in reply["errors"]] == [f"minimums[0].{field}"]
-            assert words in reply["errors"][0]["reason"]
 
     play(scenario)
 
