@@ -22,7 +22,7 @@ KINDS = (
     AdjustmentType.FIXED, AdjustmentType.FIXED, AdjustmentType.PERCENTAGE, AdjustmentType.OVERRIDE,
 )  # fmt: skip
 VALUES = {
-    AdjustmentType.FIXED: ("-1", "-9", "-10", "-10.01", "4", "0", "-1e-38"),
+    AdjustmentType.FIXED: ("-1", "-9", "-10", "-10.01", "4", "0", "-1e-38", f"-9.{1:030}"),
     AdjustmentType.PERCENTAGE: ("-1", "-0.5", "0", "0.1", "-0.99999999999999999999999999999999999"),
     AdjustmentType.OVERRIDE: ("0", "10", "12", "1", "1e37"),
 }
