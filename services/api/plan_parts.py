@@ -42,7 +42,7 @@ async def sound_plan(connection: asyncpg.Connection, plan_id: UUID, body: Create
     metrics, archived = await _metrics(connection, body)
     found = _in_words_of_the_request(plan_faults(plan, metrics), plan, body.charges)
     if found:
-        told = (_archived(each, body.charges, archived) for each in found)
+        told = _archived(found, body.charges, archived)
         # The steps of a ramp have one name, and perhaps the same fault.
         raise refused(*{(each["field"], each["reason"]): each for each in told}.values())
     return plan
@@ -60,25 +60,33 @@ async def _metrics(
 
 def _unknown_metrics(
     charges: Sequence[ChargeBody], metrics: Mapping[UUID, BillableMetric], archived: set[UUID]
-) -> Iterator[Fault]:
-    for index, charge in enumerate(charges):
-        metric_id = charge.billable_metric_id
-        if metric_id is not None and metric_id not in metrics:
-            field = f"charges[{index}].billable_metric_id"
-            reason = f"there is no billable metric {metric_id}"
-            yield _archived(fault(field, reason), charges, archived)
+) -> list[Fault]:
+    unknown = (
+        fault(
+            f"charges[{index}].billable_metric_id",
+            f"there is no billable metric {charge.billable_metric_id}",
+        )
+        for index, charge in enumerate(charges)
+        if charge.billable_metric_id is not None and charge.billable_metric_id not in metrics
+    )
+    return _archived(unknown, charges, archived)
 
 
-def _archived(found: Fault, charges: Sequence[ChargeBody], archived: set[UUID]) -> Fault:
-    """The same, in other words where the metric is there and archived."""
-    for index, charge in enumerate(charges):
-        if (
-            found["field"] == f"charges[{index}].billable_metric_id"
-            and charge.billable_metric_id in archived
-        ):
-            reason = f"billable metric {charge.billable_metric_id} is archived"
-            return fault(found["field"], reason)
-    return found
+def _archived(
+    found: Iterable[Fault], charges: Sequence[ChargeBody], archived: set[UUID]
+) -> list[Fault]:
+    """The same, in other words where a metric is there and archived."""
+    told = {
+        f"charges[{index}].billable_metric_id": charge.billable_metric_id
+        for index, charge in enumerate(charges)
+        if charge.billable_metric_id in archived
+    }
+    return [
+        fault(each["field"], f"billable metric {told[each['field']]} is archived")
+        if each["field"] in told
+        else each
+        for each in found
+    ]
 
 
 def _in_words_of_the_request(
@@ -183,6 +191,10 @@ def _charges(bodies: Sequence[ChargeBody]) -> Iterator[Charge]:
     for body in bodies:
         products.setdefault(body.product_name, uuid4())
     ids = [uuid4() for _ in bodies]
+    # Every step of a ramp of a name; which of them holds, a period says.
+    named: dict[str, list[UUID]] = {}
+    for charge_id, body in zip(ids, bodies, strict=True):
+        named.setdefault(body.name, []).append(charge_id)
     for charge_id, body in zip(ids, bodies, strict=True):
         conversion = body.unit_conversion
         yield Charge(
@@ -203,11 +215,9 @@ def _charges(bodies: Sequence[ChargeBody]) -> Iterator[Charge]:
             start_period=body.start_period,
             group_key=tuple(body.group_key or ()),
             base_product_ids=tuple(products[name] for name in body.base_product_names or ()),
-            # Every step of a ramp of the name; which of them holds, a period says.
             base_charge_ids=tuple(
                 other_id
                 for name in dict.fromkeys(body.base_charge_names or ())
-                for other_id, other in zip(ids, bodies, strict=True)
-                if other.name == name
+                for other_id in named[name]
             ),
         )
