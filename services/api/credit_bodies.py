@@ -34,7 +34,7 @@ FILTER_IDS_MAX = 100
 
 
 def _no_purchase_invoice(value: Any) -> None:
-    if value not in (None, False):
+    if value is not None:
         reason = (
             "Tollgate makes no invoice for a purchase of credits; leave it out and invoice what was"
             " paid elsewhere"
@@ -42,10 +42,22 @@ def _no_purchase_invoice(value: Any) -> None:
         reject([("", reason)])
 
 
+def _no_purchase_invoice_to_void(value: Any) -> None:
+    if value is not False:
+        _no_purchase_invoice(value)
+
+
 _NoPurchaseInvoice = Annotated[
     None,
     BeforeValidator(_no_purchase_invoice),
     WithJsonSchema({"description": "there are no invoices for purchases: refused unless absent"}),
+]
+_NoPurchaseInvoiceToVoid = Annotated[
+    None,
+    BeforeValidator(_no_purchase_invoice_to_void),
+    WithJsonSchema(
+        {"description": "there are no invoices for purchases: refused unless absent or false"}
+    ),
 ]
 _Ids = Annotated[list[Identity], Field(max_length=FILTER_IDS_MAX)]
 
@@ -119,7 +131,7 @@ class VoidGrant(Body):
     release_uniqueness_key: Annotated[
         StrictBool | None, Field(description="another grant may have the key then")
     ] = None
-    void_credit_purchase_invoice: _NoPurchaseInvoice = None
+    void_credit_purchase_invoice: _NoPurchaseInvoiceToVoid = None
 
 
 class ListGrants(Body):

@@ -30,7 +30,7 @@ from services.api.customer_terms import (
     stored_terms,
 )
 from services.api.errors import conflict, fault, refused
-from services.api.fields import Body, Identity, Midnight, NotNegative, NotYet, reject
+from services.api.fields import Body, FlagNotYet, Identity, Midnight, NotNegative, reject
 from services.api.paging import PAGE_MAX, Limit, NextPage, after, decode_cursor, split_page
 from services.api.plan_end import void_changed
 from services.api.plan_rows import fetch_plan
@@ -84,7 +84,7 @@ class EndPlan(Body):
             " falls into can then be regenerated up to it. Else such an end is refused"
         ),
     ] = None
-    void_stripe_invoices: NotYet = None
+    void_stripe_invoices: FlagNotYet = None
 
 
 @router.post("/v1/customers/{customer_id}/plans/add", responses={200: {"model": Data[Id]}})

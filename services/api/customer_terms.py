@@ -10,7 +10,7 @@ from pydantic import Field
 
 from services.api.errors import fault, refused
 from services.api.fields import Body, ExactNumber, Identity, any_case
-from services.api.plan_bodies import Periods
+from services.api.plan_bodies import Periods, TrialDays
 from services.domain.customer_plan_faults import TrialSpec, overage_faults, trial_faults
 from services.domain.number import ZERO, text_of
 from services.domain.plan import Plan
@@ -51,7 +51,7 @@ class SpendingCapBody(Body):
 class TrialSpecBody(Body):
     """A trial before the plan's normal terms."""
 
-    length_in_days: Periods
+    length_in_days: TrialDays
     spending_cap: SpendingCapBody | None = None
 
 

@@ -29,6 +29,7 @@ CUSTOM_FIELD_LENGTH_MAX = 200  # Metronome's limit on a value
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MICROSECOND = re.compile(r"(\.\d{6})\d+")
 
 
@@ -79,11 +80,35 @@ def _whole_hour(value: object) -> datetime:
 def _number(value: object) -> Decimal:
     number = parse_number(value)
     if number is None:
+        if not _is_numeric(value):
+            raise _wrong(f"must be a number, not {json_kind(value)}")
         raise _wrong(
             "must be a number of at most "
             f"{INTEGER_DIGITS_MAX} digits before and {FRACTION_DIGITS_MAX} after the point"
         )
     return number
+
+
+def _is_numeric(value: object) -> bool:
+    """Whether it is a number but for its length: 1 and "1e400" are, true and "" are not."""
+    if isinstance(value, str):
+        return _NUMERIC.fullmatch(value) is not None
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def json_kind(value: object) -> str:
+    """What a JSON value is that is no number, in words for a fault."""
+    match value:
+        case None:
+            return "null: it is missing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "other text"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
 
 
 def _positive(number: Decimal) -> Decimal:
@@ -124,9 +149,16 @@ def any_case(kind: type[StrEnum]) -> BeforeValidator:
 
 
 def not_yet(value: Any) -> None:
-    """For a field of Metronome's that must not be ignored in silence: only its absence passes."""
-    if value not in (None, False, [], {}):
+    """For a field of Metronome's that must not be ignored in silence: only its absence passes, an
+    empty object is as much asked for as a full one."""
+    if value is not None:
         raise _wrong("is not supported by Tollgate yet; leave it out")
+
+
+def flag_not_yet(value: Any) -> None:
+    """The same for a flag, of which false says what its absence does."""
+    if value is not False:
+        not_yet(value)
 
 
 _TIME_SCHEMA = {"type": "string", "format": "date-time"}
@@ -156,8 +188,13 @@ Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)]
 NotYet = Annotated[
     None,
     BeforeValidator(not_yet),
+    WithJsonSchema({"description": "not supported by Tollgate yet: refused unless absent"}),
+]
+FlagNotYet = Annotated[
+    None,
+    BeforeValidator(flag_not_yet),
     WithJsonSchema(
-        {"description": "not supported by Tollgate yet: refused unless absent or empty"}
+        {"description": "not supported by Tollgate yet: refused unless absent or false"}
     ),
 ]
 CustomFields = Annotated[

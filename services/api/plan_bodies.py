@@ -16,8 +16,10 @@ from services.api.fields import (
     NotNegative,
     Positive,
     any_case,
+    json_kind,
     reject,
 )
+from services.domain.customer_plan_faults import TRIAL_DAYS_MAX
 from services.domain.money import USD_CENTS_ID
 from services.domain.plan import ONE, ChargeType, RoundingBehavior, Tiering, tier_faults
 from services.domain.schedule import BillingCycle, BillingFrequency
@@ -34,17 +36,33 @@ PERIODS_MAX = 5_200
 TIER_RESET_MAX = 120
 
 
-def _whole(value: object) -> object:
-    """A count of billing periods: true is none, nor is 1.5; 1.0 is, as some clients write it."""
-    # Within bounds first: ten bytes of text stand for a whole number that takes hours to write out.
-    if isinstance(value, Decimal) and 0 <= value <= PERIODS_MAX and value % 1 == 0:
-        value = int(value)
-    if type(value) is not int or not 0 <= value <= PERIODS_MAX:
-        reject([("", f"must be a whole number from 0 to {PERIODS_MAX}")])
-    return value
+def _whole(least: int, most: int) -> BeforeValidator:
+    """A whole number: true is none, nor is 1.5; 1.0 is, as some clients write it. `least`, `most`:
+    the bounds that a refusal names. What is beyond PERIODS_MAX never gets further; the bounds
+    themselves are held further on, where every fault is told at once."""
+
+    def check(value: object) -> object:
+        # Within bounds first: ten bytes of text stand for a whole number that takes hours to write
+        # out.
+        if isinstance(value, Decimal) and 0 <= value <= PERIODS_MAX and value % 1 == 0:
+            value = int(value)
+        if type(value) is not int or not 0 <= value <= PERIODS_MAX:
+            numeric = isinstance(value, int | Decimal) and not isinstance(value, bool)
+            instead = "" if numeric else f", not {_kind(value)}"
+            reject([("", f"must be a whole number from {least} to {most}{instead}")])
+        return value
+
+    return BeforeValidator(check)
 
 
-Periods = Annotated[int, BeforeValidator(_whole)]
+def _kind(value: object) -> str:
+    return "text (leave out the quotes)" if isinstance(value, str) else json_kind(value)
+
+
+Periods = Annotated[int, _whole(0, PERIODS_MAX)]
+SomePeriods = Annotated[int, _whole(1, PERIODS_MAX)]
+TrialDays = Annotated[int, _whole(1, TRIAL_DAYS_MAX)]
+_TierReset = Annotated[int, Field(ge=1, le=TIER_RESET_MAX), _whole(1, TIER_RESET_MAX)]
 
 
 class PriceBody(Body):
@@ -80,6 +98,16 @@ class UnitConversionBody(Body):
 
 
 _Names = Annotated[list[Name], Field(max_length=CHARGES_MAX)]
+_BASE_PRODUCTS = (
+    "products that a composite or a minimum looks at. A composite looks at the usage and fixed"
+    " charges in them, a minimum at their usage, fixed and composite charges; each product has at"
+    " least one of those, and its other charges (minimums; for a composite also composites) are not"
+    " looked at. With no base at all, a composite looks at every product, a minimum at its own"
+)
+_BASE_CHARGES = (
+    "charges that a composite or a minimum looks at. For a composite each is a usage or fixed"
+    " charge, for a minimum a usage, fixed or composite charge; a name means every charge of it"
+)
 
 
 class ChargeBody(Body):
@@ -105,8 +133,7 @@ class ChargeBody(Body):
     quantity: Annotated[ExactNumber, Field(description="of a fixed charge")] = ONE
     unit_conversion: UnitConversionBody | None = None
     tier_reset_frequency: Annotated[
-        Periods,
-        Field(ge=1, le=TIER_RESET_MAX, description="billing periods over which the tiers run on"),
+        _TierReset, Field(description="billing periods over which the tiers run on")
     ] = 1
     start_period: Annotated[
         Periods, Field(description="billing periods that pass before it applies")
@@ -121,14 +148,8 @@ class ChargeBody(Body):
         ]
         | None
     ) = None
-    base_product_names: (
-        Annotated[_Names, Field(description="products that a composite or a minimum looks at")]
-        | None
-    ) = None
-    base_charge_names: (
-        Annotated[_Names, Field(description="charges that a composite or a minimum looks at")]
-        | None
-    ) = None
+    base_product_names: Annotated[_Names, Field(description=_BASE_PRODUCTS)] | None = None
+    base_charge_names: Annotated[_Names, Field(description=_BASE_CHARGES)] | None = None
     custom_fields: CustomFields | None = None
 
 
@@ -138,7 +159,11 @@ class MinimumBody(Body):
     name: Name
     value: ExactNumber
     credit_type_id: Annotated[
-        Identity | None, Field(description="the plan's pricing unit where it is absent")
+        Identity | None,
+        Field(
+            description="the plan's pricing unit where it is absent; or a currency, into which the"
+            " overage rate is when the minimum begins"
+        ),
     ] = None
     start_period: Periods = 0
 
@@ -160,12 +185,12 @@ class CreditGrantBody(Body):
     amount_granted_credit_type_id: Identity
     amount_paid: ExactNumber
     amount_paid_credit_type_id: Identity
-    effective_duration: Periods
+    effective_duration: SomePeriods
     priority: Annotated[ExactNumber, Field(description="the lower one is used up first")]
     send_invoice: StrictBool = False
     reason: Annotated[str | None, Field(max_length=DESCRIPTION_LENGTH_MAX)] = None
-    recurrence_interval: Periods | None = None
-    recurrence_duration: Periods | None = None
+    recurrence_interval: SomePeriods | None = None
+    recurrence_duration: SomePeriods | None = None
 
 
 class CreatePlan(Body):

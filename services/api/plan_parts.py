@@ -2,7 +2,8 @@
 up. Every fault at once; nothing is stored here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -21,11 +22,13 @@ from services.domain.plan import (
     Tier,
     UnitConversion,
 )
+from services.domain.plan_faults import Fault as PlanFault
 from services.domain.plan_faults import plan_faults
 from services.runtime.metric_rows import COLUMNS, metric
 from services.runtime.plan_rows import Units, read_units
 
 _METRICS = f"SELECT {COLUMNS}, archived_at FROM billable_metric WHERE id = ANY($1)"  # noqa: S608 (a constant)
+_BASE_CHARGE = re.compile(r"charges\[(\d+)\]\.base_charge_ids\[(\d+)\]")
 
 
 async def sound_plan(connection: asyncpg.Connection, plan_id: UUID, body: CreatePlan) -> Plan:
@@ -37,11 +40,11 @@ async def sound_plan(connection: asyncpg.Connection, plan_id: UUID, body: Create
         raise refused(*faults, *_unknown_metrics(body.charges, *await _metrics(connection, body)))
     plan = _plan(plan_id, body, units)
     metrics, archived = await _metrics(connection, body)
-    found = [
-        _in_words_of_the_request(each.field, each.reason) for each in plan_faults(plan, metrics)
-    ]
+    found = _in_words_of_the_request(plan_faults(plan, metrics), plan, body.charges)
     if found:
-        raise refused(*(_archived(each, body.charges, archived) for each in found))
+        told = _archived(found, body.charges, archived)
+        # The steps of a ramp have one name, and perhaps the same fault.
+        raise refused(*{(each["field"], each["reason"]): each for each in told}.values())
     return plan
 
 
@@ -57,35 +60,52 @@ async def _metrics(
 
 def _unknown_metrics(
     charges: Sequence[ChargeBody], metrics: Mapping[UUID, BillableMetric], archived: set[UUID]
-) -> Iterator[Fault]:
-    for index, charge in enumerate(charges):
-        metric_id = charge.billable_metric_id
-        if metric_id is not None and metric_id not in metrics:
-            field = f"charges[{index}].billable_metric_id"
-            reason = f"there is no billable metric {metric_id}"
-            yield _archived(fault(field, reason), charges, archived)
-
-
-def _archived(found: Fault, charges: Sequence[ChargeBody], archived: set[UUID]) -> Fault:
-    """The same, in other words where the metric is there and archived."""
-    for index, charge in enumerate(charges):
-        if (
-            found["field"] == f"charges[{index}].billable_metric_id"
-            and charge.billable_metric_id in archived
-        ):
-            reason = f"billable metric {charge.billable_metric_id} is archived"
-            return fault(found["field"], reason)
-    return found
-
-
-def _in_words_of_the_request(field: str, reason: str) -> Fault:
-    """A request names products and charges, the domain has their ids."""
-    return fault(
-        field.replace("base_product_ids", "base_product_names").replace(
-            "base_charge_ids", "base_charge_names"
-        ),
-        reason,
+) -> list[Fault]:
+    unknown = (
+        fault(
+            f"charges[{index}].billable_metric_id",
+            f"there is no billable metric {charge.billable_metric_id}",
+        )
+        for index, charge in enumerate(charges)
+        if charge.billable_metric_id is not None and charge.billable_metric_id not in metrics
     )
+    return _archived(unknown, charges, archived)
+
+
+def _archived(
+    found: Iterable[Fault], charges: Sequence[ChargeBody], archived: set[UUID]
+) -> list[Fault]:
+    """The same, in other words where a metric is there and archived."""
+    told = {
+        f"charges[{index}].billable_metric_id": charge.billable_metric_id
+        for index, charge in enumerate(charges)
+        if charge.billable_metric_id in archived
+    }
+    return [
+        fault(each["field"], f"billable metric {told[each['field']]} is archived")
+        if each["field"] in told
+        else each
+        for each in found
+    ]
+
+
+def _in_words_of_the_request(
+    found: Iterable[PlanFault], plan: Plan, charges: Sequence[ChargeBody]
+) -> list[Fault]:
+    """A request names products and charges, the domain has their ids: one product of each name, but
+    every charge of it."""
+    names = {charge.id: charge.name for charge in plan.charges}
+    faults = []
+    for each in found:
+        field = each.field.replace("base_product_ids", "base_product_names")
+        place = _BASE_CHARGE.fullmatch(field)
+        if place is not None:
+            looking = int(place[1])
+            name = names[plan.charges[looking].base_charge_ids[int(place[2])]]
+            given = (charges[looking].base_charge_names or []).index(name)
+            field = f"charges[{looking}].base_charge_names[{given}]"
+        faults.append(fault(field.replace("base_charge_ids", "base_charge_names"), each.reason))
+    return faults
 
 
 def _unknown_units(body: CreatePlan, units: Units) -> Iterator[Fault]:
@@ -171,6 +191,10 @@ def _charges(bodies: Sequence[ChargeBody]) -> Iterator[Charge]:
     for body in bodies:
         products.setdefault(body.product_name, uuid4())
     ids = [uuid4() for _ in bodies]
+    # Every step of a ramp of a name; which of them holds, a period says.
+    named: dict[str, list[UUID]] = {}
+    for charge_id, body in zip(ids, bodies, strict=True):
+        named.setdefault(body.name, []).append(charge_id)
     for charge_id, body in zip(ids, bodies, strict=True):
         conversion = body.unit_conversion
         yield Charge(
@@ -191,11 +215,9 @@ def _charges(bodies: Sequence[ChargeBody]) -> Iterator[Charge]:
             start_period=body.start_period,
             group_key=tuple(body.group_key or ()),
             base_product_ids=tuple(products[name] for name in body.base_product_names or ()),
-            # Every step of a ramp of the name; which of them holds, a period says.
             base_charge_ids=tuple(
                 other_id
-                for name in body.base_charge_names or ()
-                for other_id, other in zip(ids, bodies, strict=True)
-                if other.name == name
+                for name in dict.fromkeys(body.base_charge_names or ())
+                for other_id in named[name]
             ),
         )

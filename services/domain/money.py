@@ -27,15 +27,15 @@ class CreditType:
 
 USD_CENTS = CreditType(USD_CENTS_ID, "USD (cents)", 0)
 
-# The other currencies that Metronome prices in, in whole units and not in cents (METRONOME 10).
+# The other currencies that Metronome prices in, in whole units and not in cents (METRONOME 1).
 # Their ids are derived, so that every installation has the same.
 CURRENCIES = (
     USD_CENTS,
     *(
         CreditType(uuid5(USD_CENTS_ID, code), code, 2)
         for code in (
-            "AUD", "BRL", "CAD", "CHF", "CZK", "EUR", "GBP", "INR", "MXN", "NGN", "NOK", "NZD",
-            "PLN", "SEK", "SGD", "TRY", "ZAR",
+            "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "INR", "MXN", "NGN",
+            "NOK", "NZD", "PLN", "SEK", "SGD", "TRY", "ZAR",
         )
     ),
 )  # fmt: skip

@@ -28,6 +28,14 @@ class ChargeType(StrEnum):
     MINIMUM = "minimum"  # what is missing of its price, when other charges come to less
 
 
+# What a composite and a minimum look at; other kinds of charges look at none. No kind looks at
+# itself, so nothing goes round in circles.
+LOOKS_AT = {
+    ChargeType.COMPOSITE: (ChargeType.USAGE, ChargeType.FIXED),
+    ChargeType.MINIMUM: (ChargeType.USAGE, ChargeType.FIXED, ChargeType.COMPOSITE),
+}
+
+
 class Tiering(StrEnum):
     """How a tiered price is applied (METRONOME 4.6)."""
 
@@ -63,8 +71,8 @@ class Charge:
     """One priced thing of a product. A usage charge has a metric, the others have none.
 
     A composite or a minimum looks at the charges of `base_product_ids` and at `base_charge_ids`;
-    with neither, a composite looks at every usage and fixed charge of the plan, a minimum at the
-    other charges of its own product.
+    with neither, a composite looks at the whole plan, a minimum at its own product. Of a product
+    only the charges of the kinds in `LOOKS_AT` count.
     """
 
     id: UUID
@@ -195,12 +203,7 @@ def _plain_metric(charge: Charge) -> UUID | None:
 def _base(charges: tuple[Charge, ...], place: int) -> Iterable[int]:
     """Places of the charges that a composite or a minimum looks at."""
     looking = charges[place]
-    if looking.charge_type is ChargeType.COMPOSITE:
-        kinds = {ChargeType.USAGE, ChargeType.FIXED}
-    elif looking.charge_type is ChargeType.MINIMUM:
-        kinds = {ChargeType.USAGE, ChargeType.FIXED, ChargeType.COMPOSITE}
-    else:
-        return
+    kinds = LOOKS_AT.get(looking.charge_type, ())
     everything = not looking.base_product_ids and not looking.base_charge_ids
     own_product = everything and looking.charge_type is ChargeType.MINIMUM
     for other, charge in enumerate(charges):

@@ -11,8 +11,10 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from services.domain.meter import BillableMetric
+from services.domain.minimum_faults import converted_minimum_faults
 from services.domain.number import text_of
 from services.domain.plan import (
+    LOOKS_AT,
     ONE,
     Charge,
     ChargeType,
@@ -142,28 +144,59 @@ def _quantity(charge: Charge) -> Iterator[Fault]:
 
 
 def _base(plan: Plan, index: int) -> Iterator[Fault]:
-    """What a composite or a minimum looks at exists and is not derived itself."""
+    """What a composite or a minimum names is there, and is something that it looks at: what it
+    would pass over in silence is a fault."""
     charge = plan.charges[index]
-    derived = charge.charge_type in (ChargeType.COMPOSITE, ChargeType.MINIMUM)
-    if not derived:
+    if charge.charge_type not in LOOKS_AT:
         for field, ids in _bases(charge):
             if ids:
                 yield Fault(field, f"a {charge.charge_type} charge looks at no others")
         return
-    for field, ids in _bases(charge):
-        known = {
-            each.product_id if field == "base_product_ids" else each.id for each in plan.charges
-        }
-        for place, each in enumerate(ids):
-            if each not in known:
-                yield Fault(f"{field}[{place}]", f"the plan has no {field[5:-4]} {each}")
-    if charge.id in charge.base_charge_ids:
-        yield Fault("base_charge_ids", "a charge cannot look at itself")
-    elif not plan.bases[index]:
-        kinds = "usage or fixed charge"
-        if charge.charge_type is ChargeType.MINIMUM:
-            kinds = "usage, fixed or composite charge"
-        yield Fault("charge_type", f"there is no {kinds} for this {charge.charge_type} to look at")
+    yield from _base_products(plan, charge)
+    yield from _base_charges(plan, charge)
+    if not any(ids for _, ids in _bases(charge)) and not plan.bases[index]:
+        reason = f"there is no {_kinds(charge)} for this {charge.charge_type} to look at"
+        yield Fault("charge_type", reason)
+
+
+def _base_products(plan: Plan, looking: Charge) -> Iterator[Fault]:
+    names = {charge.product_id: charge.product_name for charge in plan.charges}
+    kinds = LOOKS_AT[looking.charge_type]
+    looked_at = {charge.product_id for charge in plan.charges if charge.charge_type in kinds}
+    for place, product_id in enumerate(looking.base_product_ids):
+        where = f"base_product_ids[{place}]"
+        if product_id not in names:
+            yield Fault(where, f"the plan has no product {product_id}")
+        elif product_id not in looked_at:
+            reason = (
+                f"product {names[product_id]!r} has no {_kinds(looking)}, and a"
+                f" {looking.charge_type} looks at nothing else: name a product that has one, or"
+                " leave it out"
+            )
+            yield Fault(where, reason)
+
+
+def _base_charges(plan: Plan, looking: Charge) -> Iterator[Fault]:
+    charges = {charge.id: charge for charge in plan.charges}
+    for place, charge_id in enumerate(looking.base_charge_ids):
+        where = f"base_charge_ids[{place}]"
+        named = charges.get(charge_id)
+        if charge_id == looking.id:
+            yield Fault(where, "a charge cannot look at itself")
+        elif named is None:
+            yield Fault(where, f"the plan has no charge {charge_id}")
+        elif named.charge_type not in LOOKS_AT[looking.charge_type]:
+            reason = (
+                f"{named.name!r} is a {named.charge_type} charge, and a {looking.charge_type} does"
+                f" not look at one: name a {_kinds(looking)}, or leave it out"
+            )
+            yield Fault(where, reason)
+
+
+def _kinds(looking: Charge) -> str:
+    """usage, fixed or composite charge"""
+    *others, last = LOOKS_AT[looking.charge_type]
+    return f"{', '.join(others)} or {last} charge"
 
 
 def _bases(charge: Charge) -> tuple[tuple[str, Sequence[UUID]], ...]:
@@ -174,14 +207,13 @@ def _bases(charge: Charge) -> tuple[tuple[str, Sequence[UUID]], ...]:
 
 
 def _minimums(plan: Plan) -> Iterator[Fault]:
-    units = {plan.unit.id, *(rate.fiat.id for rate in plan.overage_rates)}
     for index, minimum in enumerate(plan.minimums):
         where = f"minimums[{index}]"
         if minimum.value < 0:
             yield Fault(f"{where}.value", _not_negative(minimum.value))
-        if minimum.unit.id not in units:
-            reason = "must be the plan's pricing unit, or a currency of its overage_rates"
-            yield Fault(f"{where}.credit_type_id", reason)
+        if minimum.unit.id != plan.unit.id:
+            faults = converted_minimum_faults(plan, minimum)
+            yield from (Fault(f"{where}.{field}", reason) for field, reason in faults)
         yield from _under(where, _ramp_step(plan.minimums, index))
 
 

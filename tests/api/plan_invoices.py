@@ -23,6 +23,15 @@ def utc(year: int, month: int, day: int = 1, hour: int = 0) -> datetime:
     return datetime(year, month, day, hour, tzinfo=UTC)
 
 
+async def units(api: Api) -> dict[str, str]:
+    """The pricing units by name, with one of one's own."""
+    listed = (await api.get("/v1/credit-types/list"))["data"]
+    names = {each["name"]: each["id"] for each in listed}
+    if "credits" not in names:
+        names["credits"] = (await api.sdk.v1.pricing_units.create(name="credits")).data.id
+    return names
+
+
 async def use(api: Api, kind: Aggregation, uses: Sequence[Use]) -> None:
     """Count these events, and nothing else in this database."""
     usage: dict[AggregateKey, Aggregate] = {}

@@ -10,20 +10,11 @@ import pytest
 
 from services.runtime.json import decode_json
 from tests.api.conftest import Api, Scenario
-from tests.api.plan_invoices import charge
+from tests.api.plan_invoices import charge, units
 
 Play = Callable[[Scenario], None]
 NOBODY = "00000000-0000-4000-8000-000000000000"
 USD = "2714e483-4ff1-48e4-9e25-ac732e8f24f2"
-
-
-async def units(api: Api) -> dict[str, str]:
-    """The pricing units by name, with one of one's own."""
-    listed = (await api.get("/v1/credit-types/list"))["data"]
-    names = {each["name"]: each["id"] for each in listed}
-    if "credits" not in names:
-        names["credits"] = (await api.sdk.v1.pricing_units.create(name="credits")).data.id
-    return names
 
 
 def everything(metric: str, unit: dict[str, str]) -> dict[str, Any]:

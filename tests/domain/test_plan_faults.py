@@ -119,7 +119,7 @@ def test_a_sound_plan_has_no_faults() -> None:
         (composite(quantity=Decimal(2)), "quantity"),
         (composite(base_product_ids=(PRODUCT, UUID(int=77))), "base_product_ids[1]"),
         (composite(base_charge_ids=(UUID(int=101), UUID(int=77))), "base_charge_ids[1]"),
-        (composite(base_charge_ids=(UUID(int=103),)), "base_charge_ids"),
+        (composite(base_charge_ids=(UUID(int=103),)), "base_charge_ids[0]"),  # itself
         (minimum(("0", "5"), ("10", "4")), "prices[1]"),
         (minimum(tiering=Tiering.VOLUME), "tiering"),
         (minimum(product_id=UUID(int=12)), "charge_type"),  # nothing else in its product
@@ -136,10 +136,43 @@ def test_a_fault_of_a_charge_names_its_field(faulty: Charge, field: str) -> None
     assert fields(plan(*beside, faulty)) == [f"charges[3].{field}"]
 
 
-def test_a_composite_of_composites_alone_has_nothing_to_look_at() -> None:
-    apart = composite(product_id=UUID(int=12))
-    second = replace(apart, id=UUID(int=109), name="x", base_product_ids=(UUID(int=12),))
-    assert fields(plan(charge(), apart, second)) == ["charges[2].charge_type"]
+APART = UUID(int=12)  # a product beside PRODUCT
+
+
+@pytest.mark.parametrize(
+    ("looking", "field"),
+    [
+        (composite(base_charge_ids=(UUID(int=101), UUID(int=108))), "base_charge_ids[1]"),
+        (composite(base_charge_ids=(UUID(int=109), UUID(int=101))), "base_charge_ids[0]"),
+        (composite(base_product_ids=(PRODUCT, APART)), "base_product_ids[1]"),
+        (composite(base_product_ids=(APART,)), "base_product_ids[0]"),
+        (minimum(base_charge_ids=(UUID(int=101), UUID(int=109))), "base_charge_ids[1]"),
+        # A minimum looks at composites, a product with a charge for it may have others beside.
+        (minimum(base_charge_ids=(UUID(int=108),)), None),
+        (minimum(base_product_ids=(APART, PRODUCT)), None),
+        (composite(base_product_ids=(PRODUCT,)), None),
+    ],
+)
+def test_a_base_that_would_be_passed_over_is_named(looking: Charge, field: str | None) -> None:
+    """Beside a usage charge, a composite and a minimum of another product, and one of its own."""
+    beside = (
+        charge(),
+        replace(composite(product_id=APART), id=UUID(int=108), name="c8"),
+        replace(minimum(product_id=APART), id=UUID(int=109), name="c9"),
+        replace(minimum(), id=UUID(int=110), name="c10"),
+    )
+    faults = plan_faults(plan(*beside, looking), METRICS)
+    assert [fault.field for fault in faults] == ([f"charges[4].{field}"] if field else [])
+    assert all("name a" in fault.reason for fault in faults)
+
+
+def test_a_minimum_of_a_product_with_minimums_alone_has_nothing_to_look_at() -> None:
+    first = minimum(product_id=APART)
+    second = replace(first, id=UUID(int=109), name="x", base_product_ids=(APART,))
+    assert fields(plan(charge(), first, second)) == [
+        "charges[1].charge_type",
+        "charges[2].base_product_ids[0]",
+    ]
 
 
 def test_charges_of_one_name_are_only_a_ramp_when_one_begins_later() -> None:
