@@ -21,6 +21,7 @@ from services.domain.number import (
     text_of,
 )
 from services.domain.schedule import FIRST_DAY
+from services.runtime.event_time import to_microseconds
 
 NAME_LENGTH_MAX = 256
 CUSTOM_FIELDS_MAX = 100
@@ -30,7 +31,6 @@ _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MICROSECOND = re.compile(r"(\.\d{6})\d+")
 
 
 class Body(BaseModel):
@@ -55,7 +55,7 @@ def _instant(value: object) -> datetime:
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
         raise _wrong("must be an RFC 3339 time with a zone, e.g. 2026-11-01T00:00:00Z")
     try:
-        return datetime.fromisoformat(_MICROSECOND.sub(r"\1", value.upper())).astimezone(UTC)
+        return datetime.fromisoformat(to_microseconds(value.upper())).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _wrong(f"is not a time: {error}") from error
 

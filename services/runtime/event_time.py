@@ -1,5 +1,5 @@
-"""Times of events to the microsecond: finer digits are cut, as RFC 3339 allows any number of them.
-Never judges a time.
+"""Times to the microsecond: finer digits are cut, as RFC 3339 allows any number of them. Never
+judges a time.
 
 msgspec rounds them, so an event of the last half microsecond would count in the hour, the day or
 the billing period after its own; periods are half-open (METRONOME 4.4).
@@ -34,10 +34,15 @@ def may_be_finer(raw: bytes) -> bool:
     return _POINT in raw and _LONG.search(raw) is not None
 
 
+def to_microseconds(text: str) -> str:
+    """An RFC 3339 time without the digits beyond the sixth of its fraction."""
+    return _FINER.sub(r"\1", text)
+
+
 def cut(event: AnEvent, raw: bytes | msgspec.Raw) -> AnEvent:
     """The event of `raw`, decoded before, with its time cut to the microsecond."""
     text = _TEXT.decode(raw).timestamp
-    shorter = _FINER.sub(r"\1", text)
+    shorter = to_microseconds(text)
     if shorter == text:
         return event
     instant = _INSTANT.decode(msgspec.json.encode(shorter))
